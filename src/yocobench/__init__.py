@@ -1,0 +1,11 @@
+"""Which EC2 instance type should we train our model on?
+
+Stages (one file each, `python -m yocobench.<stage>`), in the order of dvc.yaml:
+    dataset  the corpus, tokenised or rendered        -> data/text, data/images
+    plan     every cell's work order and eligibility  -> data/plan
+    train    one cell: launch, measure, track         -> results/receipts/**.json
+    compare  query MLflow, price, decide, report      -> results/decision.{json,md}
+Below them: config and schema (the only readers of raw config), tracking (the only importer of mlflow),
+receipt (what a cell leaves), launchers/ (where a cell runs), bench/ (everything that can change a measured
+number), estimate/ (numbers for what was not measured), selection/ (pure: numbers in, decision out).
+"""

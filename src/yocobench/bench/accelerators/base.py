@@ -1,0 +1,48 @@
+"""The seam for devices: one module per kind of accelerator under bench/accelerators/, with a class `Device`."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from yocobench.schema import AcceleratorKind, Precision
+
+
+class Accelerator(Protocol):
+    """What the measuring loop asks of a device."""
+
+    kind: AcceleratorKind
+    device: torch.device
+
+    def prepare(self, threads: int | None) -> int:
+        """Set threads and flags; returns the number of CPU threads in use."""
+
+    def synchronize(self) -> None:
+        """Return when all work handed to the device is done."""
+
+    def autocast(self, precision: Precision) -> AbstractContextManager[Any]:
+        """Context in which forward and loss run."""
+
+    def to_device(self, batch: Any) -> Any:
+        """The batch, on the device."""
+
+    def backward(self, loss: Tensor, precision: Precision) -> None:
+        """Backward pass; scales the loss where fp16 needs it."""
+
+    def step(self, optimizer: torch.optim.Optimizer, model: nn.Module) -> None:
+        """Clip gradients to norm 1, step, zero gradients. Inside the timed region."""
+
+    def reset_peak_memory(self) -> None:
+        """Start counting peak memory anew."""
+
+    def peak_memory_bytes(self) -> int:
+        """Peak since the reset: resident set for a CPU, allocated for an accelerator."""
+
+    def available_memory_bytes(self) -> int:
+        """What a run may use, before headroom."""
+
+    def is_out_of_memory(self, error: BaseException) -> bool:
+        """Is this exception the device's way of saying so?"""

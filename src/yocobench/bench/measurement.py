@@ -1,0 +1,111 @@
+"""What measuring a cell yields: one RepeatResult per process, one Measurement per cell. No torch here.
+
+Outcomes are data, not errors: a run that ran out of memory is an answer about the instance type.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from yocobench.schema import AcceleratorKind, Frozen, Precision
+
+Outcome = Literal[
+    "ok",
+    "unmeasured",  # this host is not that instance type
+    "excluded",  # the type cannot do it: retired, cannot train, not offered
+    "does_not_fit",  # not even micro-batch 1 fits in memory
+    "out_of_memory",  # it ran out while running
+    "diverged",  # NaN or infinite loss
+    "timeout",
+    "interrupted",  # Ctrl-C or SIGTERM
+    "killed",  # the process died of a signal that nobody here sent
+    "unavailable",  # no capacity, quota or image: could not be launched
+]
+Source = Literal["measured", "replayed", "extrapolated", "estimated"]
+
+
+class Detected(Frozen):
+    """The host as it describes itself (bench/hardware.py)."""
+
+    host_id: str
+    """Salted digest of the machine's identity: tells hosts apart, says nothing else about them."""
+    instance_type: str | None
+    """From the EC2 instance metadata service; null off EC2."""
+    arch: Literal["x86_64", "arm64"]
+    cpu_model: str
+    cpu_flags: tuple[str, ...]
+    """Only the flags that matter for speed: avx2, avx512f, avx512_bf16, amx_bf16, sve2, bf16 ..."""
+    vcpus: int
+    physical_cores: int
+    memory_bytes: int
+    kind: AcceleratorKind
+    accelerator_name: str | None
+    accelerator_count: int
+    accelerator_memory_bytes: int | None
+
+
+class RepeatResult(Frozen):
+    """One training execution in a process of its own.
+
+    The clock of a timed step runs from before the batch is fetched until the device has finished the optimiser step.
+    """
+
+    repeat: int
+    outcome: Outcome
+    reason: str = ""
+    started_at: str
+    """ISO 8601, UTC."""
+    import_s: float | None = None
+    build_s: float | None = None
+    """Model, optimiser and data loader made."""
+    first_step_s: float | None = None
+    """Includes compilation and lazy initialisation."""
+    warmup_step_times_s: tuple[float, ...] = ()
+    step_times_s: tuple[float, ...] = ()
+    """Every timed step, data loading inside."""
+    data_wait_s: tuple[float, ...] = ()
+    """The part of each timed step spent waiting for the batch."""
+    losses: tuple[float, ...] = ()
+    """Training loss per timed step (mean over the global batch)."""
+    samples_per_step: int | None = None
+    """Samples (tokens or images) per optimiser step."""
+    micro_batch_size: int | None = None
+    accumulation_steps: int | None = None
+    precision: Precision | None = None
+    threads: int | None = None
+    num_parameters: int | None = None
+    flops_per_sample: float | None = None
+    """Training FLOPs (forward and backward) per sample; null where the workload states no formula."""
+    peak_memory_bytes: int | None = None
+    """Of the device that trains: resident set for a CPU, allocated for an accelerator."""
+    heldout: dict[str, float] = {}
+    """Quality on the held-out split, before (`initial_*`) and after training."""
+    load_average_start: float | None = None
+    load_average_end: float | None = None
+    warnings: tuple[str, ...] = ()
+
+
+class SystemSample(Frozen):
+    """One reading of the measuring machine. Keys as MLflow's system metrics are named, without the `system/`."""
+
+    timestamp_ms: int
+    values: dict[str, float]
+
+
+class Measurement(Frozen):
+    """What a launcher returns for a cell."""
+
+    outcome: Outcome
+    """`ok` when at least one repeat is; otherwise the outcome of the last repeat, or why none ran."""
+    reason: str = ""
+    source: Source
+    detected: Detected | None
+    """Null where nothing ran."""
+    repeats: tuple[RepeatResult, ...] = ()
+    system_samples: tuple[SystemSample, ...] = ()
+    versions: dict[str, str] = {}
+    phases_s: dict[str, float] = Field(default={})
+    """Billed phases around the repeats, where the launcher knows them: boot, setup, data."""
+    extra: dict[str, Any] = {}

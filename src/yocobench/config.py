@@ -1,0 +1,165 @@
+"""The only reader of raw config: Hydra composes, pydantic validates, every error at once with its path.
+
+Not covered: building the things that a config names (bench/, launchers/ do that).
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import hydra
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig, OmegaConf
+from pydantic import BaseModel, ValidationError
+
+from yocobench.schema import Chip, Config, Instance, LauncherConfig, Study, Subset, WorkloadConfig
+
+Model = TypeVar("Model", bound=BaseModel)
+GROUPS: dict[str, type[BaseModel]] = {
+    "workload": WorkloadConfig,
+    "subset": Subset,
+    "instance": Instance,
+    "accelerator": Chip,
+    "launcher": LauncherConfig,
+}
+
+
+def root() -> Path:
+    """The repository: the current folder, which must hold params.yaml and conf/. Raises ValueError otherwise."""
+    here = Path.cwd()
+    for needed in ("params.yaml", "conf/config.yaml"):
+        if not (here / needed).is_file():
+            raise ValueError(f"{here.name}/ has no {needed}: run this from the repository's top folder")
+    return here
+
+
+def names(group: str) -> list[str]:
+    """The files of a config group, without suffix."""
+    return sorted(path.name.removesuffix(".yaml") for path in (root() / "conf" / group).glob("*.yaml"))
+
+
+def load(raw: DictConfig) -> Config:
+    """A composed config, validated. Raises ValueError listing every error."""
+    return _validate(Config, raw, "the composed config")
+
+
+def entry(group: str, name: str) -> Any:
+    """One validated file of the catalogue: conf/<group>/<name>.yaml.
+
+    Raises ValueError: no such file (with the nearest names), or every error in it.
+    """
+    known = names(group)
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"{group} {name!r} is not known{hint} Known: {', '.join(known)}. Add conf/{group}/{name}.yaml")
+    return _validate(GROUPS[group], _compose(f"{group}/{name}")[group], f"conf/{group}/{name}.yaml")
+
+
+def instance(name: str) -> Instance:
+    """conf/instance/<name>.yaml."""
+    return _typed(entry("instance", name), Instance)
+
+
+def workload(name: str) -> WorkloadConfig:
+    """conf/workload/<name>.yaml."""
+    return _typed(entry("workload", name), WorkloadConfig)
+
+
+def subset(name: str) -> Subset:
+    """conf/subset/<name>.yaml."""
+    return _typed(entry("subset", name), Subset)
+
+
+def study(overrides: list[str] | None = None) -> Study:
+    """params.yaml with overrides, without any cell's parts."""
+    raw = OmegaConf.merge(OmegaConf.load(root() / "params.yaml"), OmegaConf.from_dotlist(overrides or []))
+    return _validate(Study, raw, "params.yaml")
+
+
+def stage(main: Callable[[Config], int | None]) -> Callable[[], None]:
+    """Make `main` a command: Hydra's overrides and multirun, and one line instead of a traceback for a user's mistake.
+
+    Exit status: what `main` returns (None is 0); 2 for a ValueError or OSError, whose message is printed.
+    """
+
+    @functools.wraps(main)
+    def command() -> None:
+        try:
+            conf = str(root() / "conf")
+        except ValueError as error:
+            _fail(error)
+
+        @hydra.main(version_base=None, config_path=conf, config_name="config")
+        @functools.wraps(main)
+        def app(raw: DictConfig) -> Any:
+            try:
+                status = main(load(raw))
+            except (ValueError, OSError) as error:
+                _fail(error)
+            if status:
+                sys.exit(status)
+
+        app()
+
+    return command
+
+
+def _fail(error: Exception) -> None:
+    print(f"error: {error}", file=sys.stderr)
+    sys.exit(2)
+
+
+def _compose(config_name: str) -> DictConfig:
+    if GlobalHydra.instance().is_initialized():
+        return compose(config_name=config_name)
+    with initialize_config_dir(version_base=None, config_dir=str(root() / "conf")):
+        return compose(config_name=config_name)
+
+
+def _typed(value: Any, kind: type[Model]) -> Model:
+    assert isinstance(value, kind)
+    return value
+
+
+def _validate(kind: type[Model], raw: Any, where: str) -> Model:
+    plain = OmegaConf.to_container(raw, resolve=True) if OmegaConf.is_config(raw) else raw
+    try:
+        return kind.model_validate(plain)
+    except ValidationError as error:
+        lines = [_explain(kind, item) for item in error.errors()]
+        raise ValueError(f"{where}: {len(lines)} error(s)\n" + "\n".join(f"  {line}" for line in lines)) from None
+
+
+def _explain(kind: type[BaseModel], item: Any) -> str:
+    """One pydantic error as `path: what (value); known: ...`."""
+    path = [str(part) for part in item["loc"]]
+    text = f"{'.'.join(path) or '(top)'}: {item['msg']}"
+    if item["type"] == "extra_forbidden":
+        known = _fields_at(kind, path[:-1])
+        near = difflib.get_close_matches(path[-1], known, n=1)
+        text = f"{'.'.join(path)}: unknown key" + (f"; did you mean {near[0]!r}?" if near else "")
+        return text + f" Known: {', '.join(known)}"
+    if item["type"] != "missing":
+        text += f" (got {item['input']!r})"
+    return text
+
+
+def _fields_at(kind: type[BaseModel], path: list[str]) -> list[str]:
+    """Field names of the model found by walking `path` from `kind`."""
+    model: Any = kind
+    for part in path:
+        field = model.model_fields.get(part)
+        if field is None:
+            return []
+        options = [field.annotation, *getattr(field.annotation, "__args__", ())]
+        model = next((o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), None)
+        if model is None:
+            return []
+    return [field.alias or name for name, field in model.model_fields.items()]

@@ -1,0 +1,37 @@
+"""The seam for places to run: one YAML under conf/launcher/ and one class here."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from yocobench.bench.measurement import Measurement
+from yocobench.schema import CellSpec, Instance
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a running cell tells: shown, never recorded."""
+
+    phase: str
+    """setup, warm-up, measure, evaluate; launchers add their own (boot ...)."""
+    repeat: int
+    repeats: int
+    step: int | None = None
+    fraction: float | None = None
+    """Share of the repeat that is done, in [0, 1]."""
+    samples_per_second: float | None = None
+    remaining_s: float | None = None
+
+
+class Launcher(ABC):
+    """Runs one cell and returns what was measured. Talks to nobody's tracking store."""
+
+    @abstractmethod
+    def run(self, spec: CellSpec, instance: Instance, root: Path, report: Callable[[Progress], None]) -> Measurement:
+        """Measure the cell. Everything that can happen to a run is an outcome; a raised exception is a bug.
+
+        `root` is the repository (dataset paths in `spec` are relative to it).
+        """

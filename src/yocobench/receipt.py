@@ -1,0 +1,89 @@
+"""The receipt: the JSON that a cell leaves behind, complete enough to log its runs again into an empty store.
+
+Written whole or not at all, with a checksum, so that one cut in half or edited by hand is noticed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from yocobench.bench.measurement import Measurement
+from yocobench.schema import CellSpec, Frozen
+
+SCHEMA = "yocobench.receipt/1"
+
+
+class Provenance(Frozen):
+    """Where the code stood. No absolute path, user or host name."""
+
+    git_commit: str | None
+    git_dirty: bool | None
+    launcher: str
+    sweep: str | None
+    """Groups the runs of one Hydra multirun."""
+
+
+class Receipt(Frozen):
+    """A measured (or refused) cell."""
+
+    cell_key: str
+    spec: CellSpec
+    provenance: Provenance
+    measurement: Measurement
+    recorded_at: str
+    run_id: str | None = None
+    """MLflow run of the cell; null while the store has not been reached."""
+
+
+def _checksum(body: dict[str, object]) -> str:
+    text = json.dumps(body, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def write(receipt: Receipt, path: Path) -> None:
+    """Write atomically: a full disk or a kill leaves the old file or none. Raises OSError."""
+    body = receipt.model_dump(mode="json", by_alias=True)
+    document = {"schema": SCHEMA, "sha256": _checksum(body), **body}
+    write_atomic(path, json.dumps(document, indent=1, sort_keys=True) + "\n")
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """Replace `path` by `text` in one step. Raises OSError (disk full, read-only), leaving what was there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def read(path: Path) -> Receipt:
+    """The receipt at `path`. Raises ValueError naming what is wrong and what to do, FileNotFoundError if absent."""
+    again = f"remove it and run `dvc repro` to measure the cell again, or `git checkout -- {path}`"
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not a whole receipt ({error}); {again}") from None
+    if not isinstance(document, dict) or document.pop("schema", None) != SCHEMA:
+        raise ValueError(f"{path}: not a receipt of schema {SCHEMA}; {again}")
+    stated = document.pop("sha256", None)
+    if stated != _checksum(document):
+        raise ValueError(f"{path}: changed since it was written (its sha256 does not fit); {again}")
+    try:
+        return Receipt.model_validate(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ValueError(f"{path}: {where}: {first['msg']}; {again}") from None
