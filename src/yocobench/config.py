@@ -10,14 +10,18 @@ import functools
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import hydra
+import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ValidationError
 
+from yocobench import sweep
 from yocobench.schema import Chip, Config, Instance, LauncherConfig, Study, Subset, WorkloadConfig
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -86,7 +90,8 @@ def study(overrides: list[str] | None = None) -> Study:
 def stage(main: Callable[[Config], int | None]) -> Callable[[], None]:
     """Make `main` a command: Hydra's overrides and multirun, and one line instead of a traceback for a user's mistake.
 
-    Exit status: what `main` returns (None is 0); 2 for a ValueError or OSError, whose message is printed.
+    Exit status: what `main` returns (None is 0); 2 for a ValueError or OSError, whose message is printed. A failed job
+    of a multirun is listed when all are done (sweep.py).
     """
 
     @functools.wraps(main)
@@ -98,12 +103,17 @@ def stage(main: Callable[[Config], int | None]) -> Callable[[], None]:
 
         @hydra.main(version_base=None, config_path=conf, config_name="config")
         @functools.wraps(main)
-        def app(raw: DictConfig) -> Any:
+        def app(raw: DictConfig) -> None:
             try:
                 status = main(load(raw))
-            except (ValueError, OSError) as error:
+            except Exception as error:
+                if sweep.running():
+                    sweep.record_failure(error)
+                    return
+                if not isinstance(error, ValueError | OSError):
+                    raise
                 _fail(error)
-            if status:
+            if status and not sweep.running():
                 sys.exit(status)
 
         app()
@@ -111,16 +121,20 @@ def stage(main: Callable[[Config], int | None]) -> Callable[[], None]:
     return command
 
 
-def _fail(error: Exception) -> None:
+def _fail(error: Exception) -> NoReturn:
     print(f"error: {error}", file=sys.stderr)
     sys.exit(2)
 
 
 def _compose(config_name: str) -> DictConfig:
-    if GlobalHydra.instance().is_initialized():
-        return compose(config_name=config_name)
-    with initialize_config_dir(version_base=None, config_dir=str(root() / "conf")):
-        return compose(config_name=config_name)
+    """One composed file. Raises ValueError for broken YAML, an unknown part in its defaults or a bad ${...}."""
+    try:
+        if GlobalHydra.instance().is_initialized():
+            return compose(config_name=config_name)
+        with initialize_config_dir(version_base=None, config_dir=str(root() / "conf")):
+            return compose(config_name=config_name)
+    except (yaml.YAMLError, HydraException, OmegaConfBaseException) as error:
+        raise ValueError(f"conf/{config_name}.yaml: {error}") from None
 
 
 def _typed(value: Any, kind: type[Model]) -> Model:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
+import re
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
@@ -65,13 +66,20 @@ class Chip(Frozen):
     name: Name
     kind: AcceleratorKind
     identity: tuple[str, ...]
-    """Names by which the driver or /proc/cpuinfo may report the chip: case-insensitive substrings."""
+    """Names by which the driver or /proc/cpuinfo may report the chip; see `is_named`."""
     precision: Precision
     """The precision that training uses there: the fastest one that the chip supports in hardware."""
     compute_capability: str | None = None
     rates: Rates | None
     achieved: tuple[AchievedRate, ...] = ()
     notes: str = ""
+
+    def is_named(self, reported: str) -> bool:
+        """Whether a driver's or the kernel's name means this chip: any identity, as whole words, in any case.
+
+        Whole words because "NVIDIA L4" stands inside "NVIDIA L40S", and "Inferentia" inside "Inferentia2".
+        """
+        return any(re.search(rf"(?<!\w){re.escape(name)}(?!\w)", reported, re.IGNORECASE) for name in self.identity)
 
 
 # --- conf/instance: instance types ------------------------------------------------------------------------------
@@ -181,6 +189,10 @@ class WorkloadConfig(Frozen):
     """Items (sequences or images) per optimiser step; the same on every instance type."""
     micro_batch_size: PositiveInt | None = None
     """Items per forward pass; null: the largest power-of-two split of the global batch that fits in memory."""
+    compile: bool = False
+    """torch.compile the model; a host without a C++ compiler runs eagerly and says so."""
+    channels_last: bool = False
+    """Keep images and convolution weights in NHWC memory order."""
     args: dict[str, Any] = {}
 
 
@@ -253,6 +265,23 @@ class Restrict(Frozen):
     instances: tuple[Name, ...] = ()
 
 
+class Assume(Frozen):
+    """What no run has measured yet: used for every candidate until a run on the type itself says better."""
+
+    boot_s: Annotated[float, Field(ge=0)]
+    """From RunInstances to a shell."""
+    setup_s: Annotated[float, Field(ge=0)]
+    """Installing the environment and fetching code and data."""
+    neuron_compile_s: Annotated[float, Field(ge=0)]
+    """First compilation of a training step for Trainium."""
+    spread: Annotated[float, Field(gt=1)]
+    """The truth is taken to lie, with 90 %, between each figure divided and multiplied by this."""
+    volume_gib: PositiveFloat
+    """EBS gp3 volume that the job keeps."""
+    interruption_overhead: Annotated[float, Field(ge=0)]
+    """Training done again after spot interruptions, as a share; counted on spot prices only."""
+
+
 class TextData(Frozen):
     """Text dataset. `source`: null for the pinned packages' own source, else a file, folder or s3:// URI."""
 
@@ -292,6 +321,7 @@ class Study(Frozen):
     objective: str
     job: Job
     restrict: Restrict
+    assume: Assume
     protocol: Protocol
     data: DataConfig
 

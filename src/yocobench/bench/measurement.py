@@ -44,6 +44,8 @@ class Detected(Frozen):
     accelerator_name: str | None
     accelerator_count: int
     accelerator_memory_bytes: int | None
+    compute_capability: str | None = None
+    """Of an NVIDIA device, e.g. "8.6"."""
 
 
 class RepeatResult(Frozen):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -9,6 +10,20 @@ import torch
 from torch import Tensor, nn
 
 from yocobench.schema import AcceleratorKind, Precision
+
+MAX_GRADIENT_NORM = 1.0
+"""Gradients are clipped to this norm in every workload, inside the timed step (as the YOCO recipe does)."""
+
+
+def map_tensors(batch: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """The same nesting of dicts, lists and tuples with every tensor changed."""
+    if isinstance(batch, Tensor):
+        return change(batch)
+    if isinstance(batch, dict):
+        return {key: map_tensors(value, change) for key, value in batch.items()}
+    if isinstance(batch, list | tuple):
+        return type(batch)(map_tensors(value, change) for value in batch)
+    return batch
 
 
 class Accelerator(Protocol):

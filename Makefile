@@ -1,0 +1,25 @@
+# Needs Python 3.11 or later, git and make. Everything else is installed into .venv from constraints.txt.
+PYTHON ?= python3
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: decide test lint ui clean
+decide: .venv/installed  ## measure this machine, decide, print the answer
+	dvc repro
+
+test: .venv/installed  ## the whole suite
+	pytest
+
+lint: .venv/installed  ## style, types, import rules
+	ruff check .
+	ruff format --check .
+	mypy
+
+ui: .venv/installed  ## the runs, in the browser
+	mlflow ui --backend-store-uri sqlite:///mlruns/mlflow.db
+
+.venv/installed: constraints.txt pyproject.toml
+	$(PYTHON) -c "import sys; sys.exit('Python 3.11 or later is needed, this is ' + sys.version if sys.version_info < (3, 11) else 0)"
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	touch $@

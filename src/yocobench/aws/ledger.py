@@ -1,0 +1,155 @@
+"""The local ledger of boxes: what was reserved, started, ended and collected. One JSON a box in mlruns/ledger/.
+
+An entry is written before AWS is asked for the box, so a client that is killed at any moment leaves a trace that the
+next one, or `python -m yocobench.reap`, follows. Several processes share it: a lock a cell, and one for the sums.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import secrets
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Literal
+
+import filelock
+from pydantic import ValidationError
+
+from yocobench.receipt import write_atomic
+from yocobench.schema import Frozen, Name
+
+FOLDER = Path("mlruns/ledger")
+State = Literal[
+    "intended",  # reserved; a box may exist
+    "running",  # a box exists, or did when we last looked
+    "ended",  # the box is gone and its bill known; a receipt may wait to be recorded
+    "closed",  # nothing left to do
+]
+
+
+class OverCap(Exception):
+    """The launch would take the sum of reservations over the cap."""
+
+
+class Entry(Frozen):
+    """One box: planned, running or gone."""
+
+    run_id: Name
+    cell_key: str
+    label: str
+    instance_type: str
+    region: str
+    bucket: str
+    created_at: dt.datetime
+    expires_at: dt.datetime
+    """No box of this entry may live longer: `reap` ends it."""
+    usd_per_hour: Decimal
+    """Instance, volume and address together."""
+    worst_usd: Decimal
+    state: State = "intended"
+    zone: str | None = None
+    instance_id: str | None = None
+    tried: tuple[str, ...] = ()
+    """Zones asked, each with the time and AWS's answer."""
+    launched_at: dt.datetime | None = None
+    ended_at: dt.datetime | None = None
+    billed_s: float | None = None
+    cost_usd: Decimal | None = None
+    note: str = ""
+
+    def with_(self, **changes: Any) -> Entry:
+        """A copy with other values."""
+        return self.model_copy(update=changes)
+
+    @property
+    def reserved_usd(self) -> Decimal:
+        """What the entry takes of the cap: its cost once that is known, its worst case until then."""
+        return self.worst_usd if self.cost_usd is None else self.cost_usd
+
+    def key(self, name: str) -> str:
+        """S3 key of one of the run's objects."""
+        return f"yocobench/runs/{self.run_id}/{name}"
+
+
+def now() -> dt.datetime:
+    """UTC, to the second."""
+    return dt.datetime.now(dt.UTC).replace(microsecond=0)
+
+
+def new_run_id() -> str:
+    """Sorts by time; unique among everybody who shares the bucket."""
+    return f"{now():%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
+
+
+class Ledger:
+    """The entries under <root>/mlruns/ledger/."""
+
+    def __init__(self, root: Path) -> None:
+        self.folder = root / FOLDER
+
+    def entries(self) -> list[Entry]:
+        """All entries, oldest first. Raises ValueError naming a damaged file."""
+        return [self._read(path) for path in sorted(self.folder.glob("*.json"))]
+
+    def open_entries(self, cell_key: str) -> list[Entry]:
+        """The cell's entries that still need something done."""
+        return [entry for entry in self.entries() if entry.cell_key == cell_key and entry.state != "closed"]
+
+    def put(self, entry: Entry) -> Entry:
+        """Write the entry, in one step."""
+        write_atomic(self.folder / f"{entry.run_id}.json", entry.model_dump_json(indent=1) + "\n")
+        return entry
+
+    def file(self, entry: Entry, suffix: str) -> Path:
+        """Where something that came back from the box is kept: its receipt, its log."""
+        return self.folder / f"{entry.run_id}.{suffix}"
+
+    def reserve(self, entry: Entry, max_usd: Decimal, window_h: float) -> Decimal:
+        """Write a new entry if the sum over the window stays under the cap. Returns what was taken before.
+
+        Raises OverCap. Reading the sum and writing the entry are one step for all processes.
+        """
+        with self._lock("sum"):
+            since = now() - dt.timedelta(hours=window_h)
+            counted = [e for e in self.entries() if e.created_at >= since or e.state in ("intended", "running")]
+            taken = sum((e.reserved_usd for e in counted), Decimal(0))
+            if taken + entry.worst_usd > max_usd:
+                raise OverCap(
+                    f"worst case {entry.worst_usd:.2f} USD, and {taken:.2f} USD are spent or reserved in the last "
+                    f"{window_h:g} h: over the cap of {max_usd} USD"
+                )
+            self.put(entry)
+            return taken
+
+    @contextlib.contextmanager
+    def cell(self, cell_key: str) -> Iterator[None]:
+        """Hold the cell: one process at a time launches or collects it. Raises ValueError if another one does.
+
+        The lock dies with its process, also one that is killed.
+        """
+        lock = self._lock(f"cell-{cell_key}", timeout_s=0)
+        try:
+            lock.acquire()
+        except filelock.Timeout:
+            raise ValueError(
+                f"cell {cell_key} is being measured by another process on this machine; wait for it"
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _lock(self, name: str, timeout_s: float = 60.0) -> filelock.BaseFileLock:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return filelock.FileLock(self.folder / f".{name}.lock", timeout=timeout_s)
+
+    def _read(self, path: Path) -> Entry:
+        try:
+            return Entry.model_validate_json(path.read_text())
+        except ValidationError as error:
+            raise ValueError(
+                f"{path}: not a ledger entry ({error.errors()[0]['msg']}). It may stand for a box that runs: "
+                "`python -m yocobench.reap --all` ends every box; then remove the file"
+            ) from None

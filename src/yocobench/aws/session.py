@@ -1,0 +1,192 @@
+"""The one place that makes AWS clients, and the one that words AWS errors for a user.
+
+Endpoints come from the environment (AWS_ENDPOINT_URL, or AWS_ENDPOINT_URL_<SERVICE> for one service), credentials from
+boto3's usual chain. Not covered: what is asked (the other modules here and launchers/).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import re
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+from botocore import exceptions
+from botocore.config import Config
+
+CONNECT_TIMEOUT_S = 10
+READ_TIMEOUT_S = 60
+THROTTLING = frozenset(
+    (
+        "BandwidthLimitExceeded",
+        "EC2ThrottledException",
+        "RequestLimitExceeded",
+        "RequestThrottled",
+        "RequestThrottledException",
+        "SlowDown",
+        "ThrottledException",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequestsException",
+    )
+)
+EXPIRED = frozenset(("ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"))
+REFUSED_KEY = frozenset(
+    (
+        "AuthFailure",
+        "InvalidClientTokenId",
+        "UnrecognizedClientException",
+        "SignatureDoesNotMatch",
+        "InvalidAccessKeyId",
+    )
+)
+DENIED = frozenset(("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "UnauthorizedException", "403"))
+
+
+class AwsError(OSError):
+    """AWS did not do what was asked. `code` is the API's error code, empty where the request never got there."""
+
+    def __init__(self, text: str, code: str = "") -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class NoCredentials(AwsError):
+    """No usable credentials: none, half of them, expired, or refused."""
+
+
+class Throttled(AwsError):
+    """Too many requests, after the retries."""
+
+
+class Denied(AwsError):
+    """The credentials are good; their policy does not allow the call."""
+
+
+class Unreachable(AwsError):
+    """No answer: no network, no such endpoint, a timeout."""
+
+
+_making = threading.Lock()  # boto3 makes clients safely in one thread at a time only
+
+
+@functools.cache
+def _session() -> boto3.Session:
+    """One for the process, so that an MFA code is asked for once and temporary credentials are renewed in one place."""
+    return boto3.Session()
+
+
+def forget() -> None:
+    """Read the environment, profile and credentials anew."""
+    _session.cache_clear()
+
+
+def client(service: str, region: str | None = None, max_attempts: int = 5) -> Any:
+    """A boto3 client. `max_attempts` counts the first try: 1 means no retry (RunInstances: we walk the zones).
+
+    Raises AwsError for a profile or a region that does not exist.
+    """
+    retries = {"mode": "standard", "total_max_attempts": max_attempts}
+    options = Config(retries=retries, connect_timeout=CONNECT_TIMEOUT_S, read_timeout=READ_TIMEOUT_S)
+    with asking(f"make a client of {service}"), _making:
+        return _session().client(service, region_name=region, config=options)
+
+
+def credentials() -> Any:
+    """botocore's credentials object. Raises NoCredentials."""
+    with asking("find credentials"):
+        found = _session().get_credentials()
+    if found is None:
+        raise translate(exceptions.NoCredentialsError(), "find credentials")
+    return found
+
+
+@contextlib.contextmanager
+def asking(what: str) -> Iterator[None]:
+    """Turn botocore's errors inside the block into AwsError; `what` is the verb phrase, "read the price of g5.xlarge".
+
+    Ask AWS inside such a block wherever the user should read the error.
+    """
+    try:
+        yield
+    except (exceptions.ClientError, exceptions.BotoCoreError) as error:
+        raise translate(error, what) from error
+
+
+def translate(error: Exception, what: str) -> AwsError:
+    """The AwsError for a botocore error, worded."""
+    return _kind(error)(f"could not {what}: {words(error)}", _code(error))
+
+
+def words(error: Exception) -> str:
+    """What a botocore error means for the user and what to do about it."""
+    if isinstance(error, AwsError):
+        return str(error)
+    code = _code(error)
+    kind = _kind(error)
+    if kind is NoCredentials:
+        return _about_credentials(error, code)
+    if kind is Throttled:
+        return f"AWS throttled the request ({code}) after every retry; try again in a minute"
+    if kind is Unreachable:
+        return f"no answer from AWS ({_first_line(error)}); check the network, the proxy and the region's name"
+    if kind is Denied:
+        return f"not allowed ({code}): {_message(error)}; docs/iam-policy.json is the policy to attach"
+    return f"{code}: {_message(error)}" if code else _first_line(error)
+
+
+def _about_credentials(error: Exception, code: str) -> str:
+    again = "`aws configure`, `aws sso login` or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY give some"
+    if isinstance(error, exceptions.NoCredentialsError):
+        return f"no AWS credentials found; {again}"
+    if code in EXPIRED or "SSO" in type(error).__name__:
+        return f"the AWS credentials have expired; renew them (`aws sso login`, or new keys) and try again ({again})"
+    return f"the AWS credentials do not work ({code or _first_line(error)}); {again}"
+
+
+def _kind(error: Exception) -> type[AwsError]:
+    code = _code(error)
+    if isinstance(
+        error,
+        exceptions.NoCredentialsError
+        | exceptions.PartialCredentialsError
+        | exceptions.CredentialRetrievalError
+        | exceptions.SSOError
+        | exceptions.TokenRetrievalError,
+    ):
+        return NoCredentials
+    if code in EXPIRED or code in REFUSED_KEY:
+        return NoCredentials
+    if code in THROTTLING:
+        return Throttled
+    if code in DENIED:
+        return Denied
+    if isinstance(error, exceptions.HTTPClientError | exceptions.ConnectionError):
+        return Unreachable
+    return AwsError
+
+
+def _code(error: Exception) -> str:
+    if isinstance(error, AwsError):
+        return error.code
+    return str(error.response.get("Error", {}).get("Code", "")) if isinstance(error, exceptions.ClientError) else ""
+
+
+def _message(error: Exception) -> str:
+    """The API's own words, without an encoded authorization message (kilobytes) and without account numbers."""
+    response = getattr(error, "response", {})
+    text = str(response.get("Error", {}).get("Message", "") or error)
+    return without_account(text.partition("Encoded authorization failure message")[0].strip().rstrip("."))
+
+
+def _first_line(error: Exception) -> str:
+    return without_account(str(error).splitlines()[0] if str(error) else type(error).__name__)
+
+
+def without_account(text: str) -> str:
+    """`text` with 12-digit account numbers replaced: output gets pasted into tickets and logs."""
+
+    return re.sub(r"(?<!\d)\d{12}(?!\d)", "<account>", text)

@@ -1,0 +1,176 @@
+"""What this host is, and whether it is the instance type that a cell names. No torch: devices are asked elsewhere.
+
+A host is filed under a type only if it is one: the EC2 instance metadata service (IMDSv2) says so, or, where there is
+none, CPU and accelerator answer to the names that the catalogue gives and the shape fits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import re
+import subprocess
+import urllib.error
+import urllib.request
+import uuid
+from pathlib import Path
+
+import psutil
+
+from yocobench.bench.measurement import Detected
+from yocobench.schema import AcceleratorKind, Instance, Precision
+
+IMDS = "http://169.254.169.254"  # link-local address of the metadata service, the same on every EC2 host
+IMDS_TIMEOUT_S = 0.5
+SPEED_FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16", "asimd", "sve", "sve2", "bf16")
+MEMORY_TOLERANCE = 0.12
+"""A guest sees 2 to 7 % less than the nominal memory (vantage-sh/ec2instances.info, measured 2025-12)."""
+
+
+def detect(imds_url: str = IMDS) -> Detected:
+    """Describe this host. Never fails: what cannot be read is null."""
+    cpu_model, flags = _cpu()
+    kind, name, count, memory, capability = _accelerator()
+    return Detected(
+        host_id=host_id(),
+        instance_type=imds_instance_type(imds_url),
+        arch="arm64" if platform.machine().lower() in ("arm64", "aarch64") else "x86_64",
+        cpu_model=cpu_model,
+        cpu_flags=flags,
+        vcpus=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        physical_cores=psutil.cpu_count(logical=False) or os.cpu_count() or 1,
+        memory_bytes=_memory_limit_bytes(),
+        kind=kind,
+        accelerator_name=name,
+        accelerator_count=count,
+        accelerator_memory_bytes=memory,
+        compute_capability=capability,
+    )
+
+
+def host_id() -> str:
+    """12 hex digits that tell this machine from others; its name and addresses cannot be read back from them."""
+    machine = Path("/etc/machine-id")
+    parts = [platform.node(), machine.read_text().strip() if machine.is_file() else str(uuid.getnode())]
+    return hashlib.sha256("\n".join(["yocobench host", *parts]).encode()).hexdigest()[:12]
+
+
+def imds_instance_type(url: str = IMDS) -> str | None:
+    """The EC2 instance type by IMDSv2; null where no metadata service answers."""
+    try:
+        token = _http(f"{url}/latest/api/token", "PUT", {"X-aws-ec2-metadata-token-ttl-seconds": "60"})
+        found = _http(f"{url}/latest/meta-data/instance-type", "GET", {"X-aws-ec2-metadata-token": token})
+    except (OSError, ValueError, urllib.error.URLError):
+        return None
+    return found if re.fullmatch(r"[a-z0-9-]+\.[a-z0-9-]+", found) else None
+
+
+def _http(url: str, method: str, headers: dict[str, str]) -> str:
+    request = urllib.request.Request(url, method=method, headers=headers)  # noqa: S310 (a constant http address)
+    # No proxy: the metadata service is on this host's own link.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(request, timeout=IMDS_TIMEOUT_S) as answer:
+        return str(answer.read(256).decode("ascii").strip())
+
+
+def mismatch(detected: Detected, instance: Instance) -> str | None:
+    """Why this host may not be filed under that instance type; null when it may."""
+    if instance.detect:
+        return None
+    if detected.instance_type is not None:
+        if detected.instance_type == instance.name:
+            return None
+        return f"this host is a {detected.instance_type} (EC2 metadata service), not a {instance.name}"
+    assert instance.cpu is not None
+    assert instance.hardware is not None
+    hardware = instance.hardware
+    problems = []
+    if not instance.cpu.is_named(detected.cpu_model):
+        problems.append(f"CPU {detected.cpu_model!r} is not {' or '.join(instance.cpu.identity) or 'known'}")
+    if detected.vcpus != hardware.vcpus:
+        problems.append(f"{detected.vcpus} vCPUs, not {hardware.vcpus}")
+    nominal = hardware.memory_gib * 2**30
+    if not nominal * (1 - MEMORY_TOLERANCE) <= detected.memory_bytes <= nominal * 1.01:
+        problems.append(f"{detected.memory_bytes / 2**30:.1f} GiB of memory, not {hardware.memory_gib:g}")
+    if detected.accelerator_count != hardware.accelerator_count:
+        problems.append(f"{detected.accelerator_count} accelerators, not {hardware.accelerator_count}")
+    elif instance.accelerator is not None and not instance.accelerator.is_named(detected.accelerator_name or ""):
+        expected = " or ".join(instance.accelerator.identity)
+        problems.append(f"accelerator {detected.accelerator_name!r} is not {expected}")
+    return f"this host is not a {instance.name}: {'; '.join(problems)}" if problems else None
+
+
+def precision(detected: Detected) -> Precision:
+    """What training uses on a host that the catalogue does not describe.
+
+    A CPU: bf16 only with matrix tiles (AMX), without which autocast costs 3x (measured 2026-11-23 on AVX-512).
+    A GPU: bf16 from compute capability 8.0 (Ampere), fp16 before it. Neuron: bf16.
+    """
+    if detected.kind == "cpu":
+        return "bf16" if "amx_bf16" in detected.cpu_flags else "fp32"
+    if detected.kind == "cuda":
+        return "bf16" if float(detected.compute_capability or 0) >= 8.0 else "fp16"
+    return "bf16"
+
+
+def _cpu() -> tuple[str, tuple[str, ...]]:
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return platform.processor() or platform.machine(), ()
+    model = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    flags = re.search(r"^(?:flags|Features)\s*:\s*(.+)$", text, re.MULTILINE)
+    have = set(flags.group(1).split()) if flags else set()
+    return (model.group(1).strip() if model else platform.machine()), tuple(f for f in SPEED_FLAGS if f in have)
+
+
+def _memory_limit_bytes() -> int:
+    """Physical memory, or the control group's limit where that is lower."""
+    total = int(psutil.virtual_memory().total)
+    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        try:
+            total = min(total, int(Path(path).read_text()))
+        except (OSError, ValueError):
+            continue
+    return total
+
+
+def _accelerator() -> tuple[AcceleratorKind, str | None, int, int | None, str | None]:
+    found = _nvidia() or _neuron()
+    return found if found is not None else ("cpu", None, 0, None, None)
+
+
+def _nvidia() -> tuple[AcceleratorKind, str, int, int, str] | None:
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return None
+    try:
+        count = pynvml.nvmlDeviceGetCount()
+        if count == 0:
+            return None
+        handle = pynvml.nvmlDeviceGetHandleByIndex(0)
+        name = pynvml.nvmlDeviceGetName(handle)
+        major, minor = pynvml.nvmlDeviceGetCudaComputeCapability(handle)
+        return "cuda", name, count, int(pynvml.nvmlDeviceGetMemoryInfo(handle).total), f"{major}.{minor}"
+    except pynvml.NVMLError:
+        return None
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def _neuron() -> tuple[AcceleratorKind, str, int, int, None] | None:
+    """AWS Neuron devices by the driver's own tool: `neuron-ls -j` lists one object a device."""
+    if not any(Path("/dev").glob("neuron[0-9]*")):
+        return None
+    try:
+        listing = subprocess.run(["neuron-ls", "-j"], capture_output=True, timeout=20, check=True)
+        devices = json.loads(listing.stdout)
+        name = str(devices[0].get("name", "AWS Neuron device"))
+        return "neuron", name, len(devices), int(devices[0]["memory_size"]), None
+    except (OSError, subprocess.SubprocessError, ValueError, KeyError, IndexError, TypeError):
+        return None

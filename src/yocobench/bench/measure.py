@@ -1,0 +1,306 @@
+"""One repeat, in this process: `python -m yocobench.bench.measure --spec F --repeat N --out F --progress-fd D`.
+
+Started by launchers/local.py, never by hand. Set-up is timed apart, warm-up is left out, the clock of a step runs from
+before its batch is fetched until the device has finished, and every step time is kept. Garbage collection is off in
+the timed region; losses are read and progress is told between steps, outside the clock.
+Exit status: 0 with a RepeatResult in --out (whatever its outcome), 2 for a user's mistake (message on stderr),
+anything else is a bug with its traceback.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import gc
+import json
+import math
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+from torch import Tensor, nn
+
+from yocobench.bench.accelerators import open_device
+from yocobench.bench.accelerators.base import Accelerator
+from yocobench.bench.measurement import Outcome, RepeatResult
+from yocobench.bench.statistics import relative_half_width
+from yocobench.bench.workloads import build_workload
+from yocobench.bench.workloads.base import Workload
+from yocobench.schema import CellSpec
+
+TELL_EVERY_S = 0.5
+MIN_TIMED_STEPS = 3  # fewer give no interval at all
+
+
+class Interrupted(Exception):
+    """SIGINT or SIGTERM arrived."""
+
+
+class Diverged(Exception):
+    """The loss is not a finite number."""
+
+
+@dataclass
+class Trace:
+    """What has been seen so far: survives whatever ends the run."""
+
+    facts: dict[str, Any] = field(default_factory=dict)
+    warmup_step_times_s: list[float] = field(default_factory=list)
+    step_times_s: list[float] = field(default_factory=list)
+    data_wait_s: list[float] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    heldout: dict[str, float] = field(default_factory=dict)
+
+
+Tell = Callable[[dict[str, Any]], None]
+
+
+@dataclass
+class Trainer:
+    """A built workload on a device, ready to step."""
+
+    spec: CellSpec
+    workload: Workload
+    device: Accelerator
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    batches: Iterator[Any]
+    micro_batch_size: int
+    accumulation_steps: int
+    clock: Callable[[], float]
+
+    def step(self) -> tuple[float, float, Tensor]:
+        """One optimiser step: (seconds, of which waiting for data, mean loss still on the device)."""
+        start = self.clock()
+        waited = 0.0
+        total: Tensor | None = None
+        for _ in range(self.accumulation_steps):
+            before = self.clock()
+            batch = next(self.batches)
+            waited += self.clock() - before
+            batch = self.device.to_device(batch)
+            with self.device.autocast(self.spec.precision):
+                loss = self.workload.loss(self.model, batch) / self.accumulation_steps
+            self.device.backward(loss, self.spec.precision)
+            total = loss.detach() if total is None else total + loss.detach()
+        self.device.step(self.optimizer, self.model)
+        self.device.synchronize()
+        assert total is not None
+        return self.clock() - start, waited, total
+
+
+def build(spec: CellSpec, root: Path, seed: int, micro: int, trace: Trace, clock: Callable[[], float]) -> Trainer:
+    """Model, optimiser, device and batches for a repeat."""
+    torch.manual_seed(seed)
+    device = open_device(spec.kind)
+    trace.facts["threads"] = device.prepare(None)
+    workload = build_workload(spec.workload)
+    model = workload.build().to(device.device)
+    if spec.workload.channels_last:
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = workload.optimizer(model)
+    if spec.workload.compile:
+        if spec.kind != "cpu" or shutil.which(os.environ.get("CXX", "g++")) or shutil.which("clang++"):
+            model.compile(dynamic=False)
+        else:
+            trace.warnings.append("no C++ compiler (install g++): torch.compile was left out, steps ran eagerly")
+    data = root / spec.dataset_path if spec.dataset_path else None
+    batches = workload.batches(data, spec.dataset_items, micro, seed)
+    accumulation = spec.workload.global_batch_size // micro
+    trace.facts.update(
+        num_parameters=sum(p.numel() for p in model.parameters()),
+        flops_per_sample=workload.flops_per_sample(),
+        samples_per_step=workload.samples_per_item() * spec.workload.global_batch_size,
+        micro_batch_size=micro,
+        accumulation_steps=accumulation,
+    )
+    return Trainer(spec, workload, device, model, optimizer, batches, micro, accumulation, clock)
+
+
+def first_step(
+    spec: CellSpec, root: Path, repeat: int, trace: Trace, clock: Callable[[], float]
+) -> tuple[Trainer, Any]:
+    """Build and take the first step, halving the micro-batch while the accelerator runs out of memory."""
+    seed = spec.protocol.seed + repeat
+    micro = spec.micro_batch_size
+    while True:
+        start = clock()
+        trainer = build(spec, root, seed, micro, trace, clock)
+        trace.facts["build_s"] = clock() - start
+        if repeat == 0:
+            before = evaluate(trainer, root)
+            trace.heldout.update({f"initial_{key}": value for key, value in before.items()})
+        trainer.device.reset_peak_memory()
+        try:
+            seconds, _, loss = trainer.step()
+        except Exception as error:
+            if not trainer.device.is_out_of_memory(error) or micro == 1:
+                raise
+            trace.warnings.append(f"micro-batch {micro} ran out of memory; the global batch is kept with {micro // 2}")
+            trainer.workload.close()
+            micro //= 2
+            continue
+        trace.facts["first_step_s"] = seconds
+        return trainer, loss
+
+
+def evaluate(trainer: Trainer, root: Path) -> dict[str, float]:
+    """Held-out quality, outside every clock. The workload sees a model in evaluation mode."""
+    data = root / trainer.spec.dataset_path if trainer.spec.dataset_path else None
+    trainer.model.eval()
+    with torch.no_grad(), trainer.device.autocast(trainer.spec.precision):
+        found = trainer.workload.evaluate(trainer.model, data)
+    trainer.model.train()
+    return {key: float(value) for key, value in found.items() if math.isfinite(value)}
+
+
+def run(spec: CellSpec, repeat: int, root: Path, tell: Tell, trace: Trace) -> None:
+    """Fill `trace` with a repeat's numbers. Raises what ends it early."""
+    tell({"phase": "setup"})
+    trainer, loss = first_step(spec, root, repeat, trace, time.perf_counter)
+    try:
+        _finite([loss], trace, keep=False)
+        for _ in range(spec.protocol.warmup_steps):
+            seconds, _, loss = trainer.step()
+            trace.warmup_step_times_s.append(seconds)
+            tell({"phase": "warm-up", "step": len(trace.warmup_step_times_s)})
+        _timed(trainer, tell, trace)
+        trace.facts["peak_memory_bytes"] = trainer.device.peak_memory_bytes()
+        if repeat == 0:
+            tell({"phase": "evaluate"})
+            trace.heldout.update(evaluate(trainer, root))
+    finally:
+        trainer.workload.close()
+
+
+def _timed(trainer: Trainer, tell: Tell, trace: Trace) -> None:
+    """Add steps until the mean is known well enough or the protocol's cap is reached."""
+    protocol = trainer.spec.protocol
+    pending: list[Tensor] = []
+    told_at, told_steps = trainer.clock(), 0
+    elapsed = 0.0
+    gc.collect()
+    gc.disable()
+    try:
+        while True:
+            seconds, waited, loss = trainer.step()
+            elapsed += seconds
+            trace.step_times_s.append(seconds)
+            trace.data_wait_s.append(waited)
+            pending.append(loss)
+            steps = len(trace.step_times_s)
+            done = steps >= protocol.max_steps or (elapsed >= protocol.max_measure_s and steps >= MIN_TIMED_STEPS)
+            if not done and steps >= protocol.min_steps:
+                done = relative_half_width(trace.step_times_s) <= protocol.target_relative_half_width
+            if done or trainer.clock() - told_at >= TELL_EVERY_S:
+                _finite(pending, trace)
+                pending.clear()
+                tell(
+                    {
+                        "phase": "measure",
+                        "step": steps,
+                        "elapsed_s": elapsed,
+                        "step_times_s": trace.step_times_s[told_steps:],
+                        "data_wait_s": trace.data_wait_s[told_steps:],
+                        **trace.facts,
+                    }
+                )
+                told_at, told_steps = trainer.clock(), steps
+            if done:
+                return
+    finally:
+        gc.enable()
+
+
+def _finite(losses: list[Tensor], trace: Trace, keep: bool = True) -> None:
+    """Read losses off the device. Raises Diverged at the first that is not finite."""
+    for loss in losses:
+        value = float(loss)
+        if not math.isfinite(value):
+            raise Diverged(f"loss became {value} after {len(trace.losses)} timed steps")
+        if keep:
+            trace.losses.append(value)
+
+
+def result(repeat: int, started_at: str, outcome: Outcome, reason: str, trace: Trace, spec: CellSpec) -> RepeatResult:
+    """The record of a repeat, however it ended."""
+    return RepeatResult(
+        repeat=repeat,
+        outcome=outcome,
+        reason=reason,
+        started_at=started_at,
+        precision=spec.precision,
+        warmup_step_times_s=tuple(trace.warmup_step_times_s),
+        step_times_s=tuple(trace.step_times_s),
+        data_wait_s=tuple(trace.data_wait_s),
+        losses=tuple(trace.losses),
+        heldout=trace.heldout,
+        warnings=tuple(trace.warnings),
+        load_average_end=os.getloadavg()[0],
+        **trace.facts,
+    )
+
+
+def measure(spec: CellSpec, repeat: int, root: Path, tell: Tell) -> RepeatResult:
+    """Run a repeat and turn the ways in which it may end into an outcome. Raises only for bugs and user's mistakes."""
+    started_at = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+    trace = Trace(facts={"import_s": time.time() - psutil.Process().create_time()})
+    trace.facts["load_average_start"] = os.getloadavg()[0]
+    outcome: Outcome = "ok"
+    reason = ""
+    try:
+        run(spec, repeat, root, tell, trace)
+    except Interrupted as signal_name:
+        outcome, reason = "interrupted", f"{signal_name} after {len(trace.step_times_s)} timed steps"
+    except Diverged as error:
+        outcome, reason = "diverged", str(error)
+    except (MemoryError, RuntimeError) as error:
+        if not open_device(spec.kind).is_out_of_memory(error):
+            raise
+        outcome, reason = "out_of_memory", str(error).splitlines()[0][:300]
+    return result(repeat, started_at, outcome, reason, trace, spec)
+
+
+def main() -> None:
+    """Command line of the measured process."""
+    parser = argparse.ArgumentParser(description="measure one repeat of a cell; started by the local launcher")
+    parser.add_argument("--spec", type=Path, required=True)
+    parser.add_argument("--repeat", type=int, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--progress-fd", type=int, required=True)
+    options = parser.parse_args()
+
+    def stop(number: int, _frame: object) -> None:
+        signal.signal(number, signal.SIG_IGN)
+        raise Interrupted(signal.Signals(number).name)
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    spec = CellSpec.model_validate_json(options.spec.read_text())
+
+    with os.fdopen(options.progress_fd, "w") as pipe:
+
+        def tell(message: dict[str, Any]) -> None:
+            # A parent that is gone breaks the pipe, which ends this process too: nobody trains for nobody.
+            pipe.write(json.dumps(message) + "\n")
+            pipe.flush()
+
+        try:
+            outcome = measure(spec, options.repeat, Path.cwd(), tell)
+        except (ValueError, OSError) as error:
+            print(error, file=sys.stderr)
+            sys.exit(2)
+    options.out.write_text(outcome.model_dump_json())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""From step times to a throughput with an interval. Pure: no torch, no files.
+
+The unit of replication is the repeat (a process of its own): steps inside one process share its memory layout,
+its clock and its neighbours, so their spread alone would promise too much (Kalibera & Jones, "Rigorous benchmarking
+in reasonable time", ISMM 2013). With one repeat only the steps are left, and the interval says less than it seems.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import stats
+
+from yocobench.bench.measurement import Measurement, RepeatResult
+from yocobench.schema import Frozen
+
+CONFIDENCE = 0.95
+
+
+class Summary(Frozen):
+    """A cell in numbers; null where nothing was measured. `low` and `high` are the 95 % interval."""
+
+    repeats_ok: int
+    samples_per_second: float | None = None
+    samples_per_second_low: float | None = None
+    samples_per_second_high: float | None = None
+    step_time_mean_s: float | None = None
+    step_time_median_s: float | None = None
+    step_time_p95_s: float | None = None
+    data_wait_share: float | None = None
+    """Share of the timed seconds spent waiting for batches."""
+    setup_s: float | None = None
+    """Import and build, median over repeats: paid once, before the first step."""
+    first_step_s: float | None = None
+    """Median over repeats; compilation included."""
+    peak_memory_bytes: int | None = None
+    final_loss: float | None = None
+    """Mean training loss of the last tenth of the timed steps, over repeats."""
+    flops_per_second: float | None = None
+
+
+def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
+    """Mean and its 95 % t-interval. One value: the interval is unbounded (0 to infinity)."""
+    assert values
+    array = np.asarray(values, dtype=float)
+    mean = float(array.mean())
+    if len(array) == 1:
+        return mean, 0.0, math.inf
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(array) - 1) * array.std(ddof=1) / math.sqrt(len(array)))
+    return mean, mean - half, mean + half
+
+
+def relative_half_width(step_times_s: Sequence[float]) -> float:
+    """Half the 95 % interval of the mean step time, as a share of the mean. Autocorrelation widens it.
+
+    The effective number of steps is n (1 - r) / (1 + r) with r the lag-one autocorrelation, as for an AR(1) series.
+    """
+    array = np.asarray(step_times_s, dtype=float)
+    if len(array) < 3:
+        return math.inf
+    spread = float(array.std(ddof=1))
+    if spread == 0:
+        return 0.0
+    centred = array - array.mean()
+    r = float((centred[1:] * centred[:-1]).sum() / (centred**2).sum())
+    effective = max(2.0, len(array) * (1 - max(r, 0.0)) / (1 + max(r, 0.0)))
+    return float(stats.t.ppf((1 + CONFIDENCE) / 2, effective - 1) * spread / math.sqrt(effective) / array.mean())
+
+
+def throughput(repeat: RepeatResult) -> float:
+    """Samples per second of one repeat: all samples of the timed steps over all their seconds."""
+    assert repeat.samples_per_step is not None
+    return repeat.samples_per_step * len(repeat.step_times_s) / sum(repeat.step_times_s)
+
+
+def occupied_s(repeat: RepeatResult) -> float:
+    """Seconds for which a repeat held the machine, as far as it was clocked."""
+    parts = (repeat.import_s, repeat.build_s, repeat.first_step_s)
+    return sum(part or 0.0 for part in parts) + sum(repeat.warmup_step_times_s) + sum(repeat.step_times_s)
+
+
+def pooled_rate(rates: Sequence[float], step_half_width: float) -> tuple[float, float, float]:
+    """Mean rate of several repeats and its 95 % interval; of one repeat, the interval that its steps give."""
+    mean, low, high = mean_interval(rates)
+    if len(rates) == 1:
+        low, high = mean / (1 + step_half_width), mean / max(1 - step_half_width, 1e-9)
+    return mean, max(low, 0.0), high
+
+
+def summarize(measurement: Measurement) -> Summary:
+    """Aggregate the repeats whose outcome is ok."""
+    good = [r for r in measurement.repeats if r.outcome == "ok" and r.step_times_s]
+    if not good:
+        return Summary(repeats_ok=0)
+    steps = np.concatenate([np.asarray(r.step_times_s) for r in good])
+    waits = sum(sum(r.data_wait_s) for r in good)
+    half = relative_half_width(good[0].step_times_s) if len(good) == 1 else 0.0
+    rate, low, high = pooled_rate([throughput(r) for r in good], half)
+    flops = good[0].flops_per_sample
+    tails = [x for r in good for x in r.losses[-max(1, len(r.losses) // 10) :]]
+    return Summary(
+        repeats_ok=len(good),
+        samples_per_second=rate,
+        samples_per_second_low=low,
+        samples_per_second_high=high,
+        step_time_mean_s=float(steps.mean()),
+        step_time_median_s=float(np.median(steps)),
+        step_time_p95_s=float(np.percentile(steps, 95)),
+        data_wait_share=waits / float(steps.sum()),
+        setup_s=float(np.median([(r.import_s or 0.0) + (r.build_s or 0.0) for r in good])),
+        first_step_s=_median([r.first_step_s for r in good]),
+        peak_memory_bytes=max((r.peak_memory_bytes or 0 for r in good), default=0) or None,
+        final_loss=float(np.mean(tails)) if tails else None,
+        flops_per_second=None if flops is None else flops * rate,
+    )
+
+
+def _median(values: Sequence[float | None]) -> float | None:
+    known = [v for v in values if v is not None]
+    return float(np.median(known)) if known else None

@@ -1,0 +1,1 @@
+"""The parts of the language models: layers, mixers, the two models, and what their workloads share."""

@@ -1,0 +1,155 @@
+"""From runs, facts and prices to the candidates of a decision. Reads nothing itself: the stages hand it what they read.
+
+A measured number beats a replayed one, and either beats an estimate. All repeats with the cell's key count, whoever
+logged them: equal keys are equal work (schema.CellSpec.key).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from yocobench.bench.measurement import Detected
+from yocobench.bench.statistics import pooled_rate
+from yocobench.plan import PlannedCell
+from yocobench.prices import PriceList
+from yocobench.schema import Instance, Study
+from yocobench.selection import cost
+from yocobench.selection.model import Candidate, OneOff, Price, Rate, Status
+from yocobench.tracking import RecordedOutcome, RecordedRepeat
+
+NOT_MEASURED_YET = ("unmeasured", "interrupted")
+REPEAT_OVERHEAD_S = 30.0
+"""Set-up and evaluation of a repeat, for the bill of a measurement that has not been made."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is known of one cell before estimates."""
+
+    planned: PlannedCell
+    instance: Instance
+    repeats: Sequence[RecordedRepeat]
+    outcomes: Sequence[RecordedOutcome]
+
+    @property
+    def counted(self) -> Sequence[RecordedRepeat]:
+        """The repeats that count: measured ones if there are any, replayed ones otherwise."""
+        return [r for r in self.repeats if r.source == "measured"] or self.repeats
+
+
+Estimator = Callable[[Evidence], tuple[Rate | None, str]]
+"""An estimated rate, or none and the reason."""
+
+
+def candidate(evidence: Evidence, study: Study, prices: PriceList, detected: Detected, estimator: Estimator) -> Candidate:
+    """One candidate of a decision."""
+    planned, instance = evidence.planned, evidence.instance
+    status, reason, rate = _number(evidence, estimator)
+    exclusion = planned.exclusion
+    price = _price(instance, study, prices)
+    one_off = _one_off(evidence, study)
+    why_not = "this machine, measured to calibrate: it is not for rent" if instance.detect else ""
+    if price is None and not instance.detect:
+        why_not = f"no {study.usage_class} price in {study.region} in the snapshot of {prices.as_of}"
+    return Candidate(
+        instance=instance.name,
+        workload=planned.spec.workload.name,
+        subset=planned.spec.subset,
+        status=status,
+        reason=reason or why_not,
+        reason_source=exclusion.source if exclusion else None,
+        reason_as_of=exclusion.as_of if exclusion else None,
+        rate=rate,
+        one_off=one_off,
+        price=price,
+        storage_usd_per_hour=_storage(study, prices),
+        burst_surcharge_usd_per_hour=_burst(instance),
+        is_cpu_only=planned.spec.kind == "cpu",
+        can_be_chosen=not instance.detect and price is not None,
+        measure_bill_usd=_measure_bill(planned, study, price),
+        cell_key=planned.spec.key,
+    )
+
+
+def _number(evidence: Evidence, estimator: Estimator) -> tuple[Status, str, Rate | None]:
+    if evidence.planned.exclusion is not None:
+        return "excluded", evidence.planned.exclusion.reason, None
+    if evidence.counted:
+        return "measured", "", measured_rate(evidence.counted)
+    failures = [o for o in evidence.outcomes if o.outcome not in NOT_MEASURED_YET and o.outcome != "ok"]
+    if failures:
+        return "failed", f"{failures[-1].outcome}: {failures[-1].reason}", None
+    rate, reason = estimator(evidence)
+    if rate is not None:
+        return "estimated", "", rate
+    return "unmeasured", reason, None
+
+
+def measured_rate(repeats: Sequence[RecordedRepeat]) -> Rate:
+    """Mean throughput over repeats with its 95 % interval (bench/statistics.py)."""
+    half = repeats[0].step_time_relative_half_width or 0.0
+    mean, low, high = pooled_rate([r.samples_per_second for r in repeats], half)
+    return Rate(
+        samples_per_second=mean,
+        low_samples_per_second=max(low, mean * 1e-3),
+        high_samples_per_second=high,
+        source=repeats[0].source,
+        degrees_of_freedom=len(repeats) - 1 or None,
+        calibrated_on=f"{len(repeats)} repeat(s)",
+    )
+
+
+def _one_off(evidence: Evidence, study: Study) -> OneOff:
+    """Boot, set-up, build and compilation: measured where the cell ran, assumed with its spread elsewhere."""
+    assumed = study.assume.boot_s + study.assume.setup_s
+    known = [(r.setup_s or 0.0) + (r.first_step_s or 0.0) for r in evidence.counted]
+    measured = sum(known) / len(known) if known else 0.0
+    if not known and evidence.planned.spec.kind == "neuron":
+        assumed += study.assume.neuron_compile_s
+    spread = study.assume.spread
+    return OneOff(total_s=assumed + measured, low_s=assumed / spread + measured, high_s=assumed * spread + measured)
+
+
+def _price(instance: Instance, study: Study, prices: PriceList) -> Price | None:
+    if instance.detect:
+        return None
+    found = prices.find(instance.name, study.region, study.usage_class)
+    if found is None:
+        return None
+    return Price(
+        usd_per_hour=found.price_usd_per_hour,
+        region=found.region,
+        usage_class=found.usage_class,
+        as_of=found.as_of,
+        source=found.source,
+    )
+
+
+def _storage(study: Study, prices: PriceList) -> Decimal:
+    for volume in prices.storage:
+        if volume.kind == "gp3" and volume.region == study.region:
+            return cost.storage_usd_per_hour(study.assume.volume_gib, volume.price_usd_per_gb_month)
+    return Decimal(0)
+
+
+def _burst(instance: Instance) -> Decimal | None:
+    if instance.burst is None or instance.hardware is None:
+        return Decimal(0)
+    burst = instance.burst
+    return cost.burst_surcharge_usd_per_hour(
+        burst.baseline_utilization, instance.hardware.vcpus, burst.surplus_usd_per_vcpu_hour
+    )
+
+
+def _measure_bill(planned: PlannedCell, study: Study, price: Price | None) -> Decimal | None:
+    """What one measured cell would cost: boot, set-up and all repeats at their cap."""
+    if price is None or planned.exclusion is not None:
+        return None
+    protocol = study.protocol
+    seconds = study.assume.boot_s + study.assume.setup_s
+    seconds += protocol.repeats * (protocol.max_measure_s + REPEAT_OVERHEAD_S)
+    if planned.spec.kind == "neuron":
+        seconds += study.assume.neuron_compile_s
+    return cost.cost_usd(seconds, price.usd_per_hour)

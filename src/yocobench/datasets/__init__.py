@@ -1,0 +1,1 @@
+"""Builders of the benchmark datasets: used by the dataset stage only, never by a measured run."""

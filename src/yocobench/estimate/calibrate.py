@@ -1,0 +1,180 @@
+"""A micro-benchmark of this host's CPU, 5 to 15 seconds: `python -m yocobench.estimate.calibrate` prints and keeps it.
+
+One thread and CPU time, the best of several tries: neither a busy neighbour nor a slow second core bends it. What many
+cores lose is modelled (device.py). Kept under mlruns/calibration/, one file a host, with its date.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import io
+import math
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from yocobench import config
+from yocobench.bench import hardware
+from yocobench.estimate import calibration
+from yocobench.estimate.calibration import Calibration, HostRates
+
+GEMM_SIZES = (64, 128, 256, 512, 1024)
+TRY_S = 0.25
+"""CPU seconds that the tries of one probe take together, at least."""
+IMAGE_PX = 640
+
+
+def best_s(call: Callable[[], object], tries_s: float = TRY_S) -> float:
+    """Least CPU seconds of one call of this thread."""
+    call()
+    least, spent = math.inf, 0.0
+    while spent < tries_s:
+        start = time.thread_time()
+        call()
+        took = time.thread_time() - start
+        spent += max(took, 1e-7)
+        least = min(least, took)
+    return max(least, 1e-9)
+
+
+def host_rates(root: Path, refresh: bool = False) -> HostRates:
+    """This host's rates: kept ones, or measured now and kept. Raises OSError when they cannot be kept."""
+    detected = hardware.detect()
+    path = calibration.path_of(root, detected.host_id)
+    kept = None if refresh else calibration.read(path, detected.host_id)
+    if kept is not None:
+        return kept
+    rates = measure(detected.host_id, detected.cpu_model, detected.physical_cores)
+    calibration.write(rates, path)
+    return rates
+
+
+def measure(host_id: str, cpu_model: str, physical_cores: int) -> HostRates:
+    """Run all probes in one thread, and give the threads back."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        fp32 = {n: _gemm(n, "float32") for n in GEMM_SIZES}
+        rate, tile = fit_sizes(fp32)
+        conv, depthwise, attention = _layers()
+        return HostRates(
+            host_id=host_id,
+            measured_at=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+            cpu_model=cpu_model,
+            physical_cores=physical_cores,
+            torch_version=torch.__version__,
+            gemm_fp32_flops_per_s=rate,
+            gemm_bf16_flops_per_s=max(_gemm(n, "bfloat16") for n in (256, 512)),
+            tile=tile,
+            conv_share=conv / rate,
+            depthwise_share=depthwise / rate,
+            attention_share=attention / rate,
+            bytes_per_s=_bandwidth(32 * 2**20),
+            cache_bytes_per_s=_bandwidth(64 * 2**10),
+            dispatch_s=_dispatch(),
+            decode_s_per_megapixel=_decode(),
+        )
+    finally:
+        torch.set_num_threads(before)
+
+
+def fit_sizes(rates: dict[int, float]) -> tuple[float, float]:
+    """(rate at large sizes, tile) of rate(n) = rate x (n / (n + tile))^2: a line in rate^-1/2 over 1/n, least squares.
+
+    The square is the roofline's factor for the two shortest sides of a cube.
+    """
+    points = [(1.0 / n, value**-0.5) for n, value in rates.items()]
+    mean_x = sum(x for x, _ in points) / len(points)
+    mean_y = sum(y for _, y in points) / len(points)
+    slope = sum((x - mean_x) * (y - mean_y) for x, y in points) / sum((x - mean_x) ** 2 for x, _ in points)
+    intercept = mean_y - slope * mean_x
+    best = max(rates.values())
+    if intercept <= 0 or intercept**-2 > 1.3 * best:  # noise: the best size is then the honest ceiling
+        return best, 16.0
+    return intercept**-2, min(128.0, max(1.0, slope / intercept))
+
+
+def _gemm(n: int, dtype: str) -> float:
+    import torch
+
+    left = torch.randn(n, n).to(getattr(torch, dtype))
+    right = torch.randn(n, n).to(getattr(torch, dtype))
+    result = torch.empty_like(left)
+    return 2 * n**3 / best_s(lambda: torch.mm(left, right, out=result))
+
+
+def _layers() -> tuple[float, float, float]:
+    """FLOP/s of a convolution, a depthwise convolution and causal attention, forward and backward."""
+    import torch
+    from torch.nn import functional
+
+    x = torch.randn(4, 64, 56, 56).contiguous(memory_format=torch.channels_last).requires_grad_()
+    dense = torch.randn(64, 64, 3, 3, requires_grad=True)
+    thin = torch.randn(64, 1, 3, 3, requires_grad=True)
+    q = torch.randn(2, 6, 512, 64, requires_grad=True)
+    y = torch.ones(4, 64, 56, 56).contiguous(memory_format=torch.channels_last)
+    z = torch.ones_like(q)
+    area = 3 * 2 * 4 * 56 * 56 * 64 * 9
+    conv = best_s(lambda: functional.conv2d(x, dense, padding=1).backward(y))
+    depthwise = best_s(lambda: functional.conv2d(x, thin, padding=1, groups=64).backward(y))
+    attention = best_s(lambda: functional.scaled_dot_product_attention(q, q, q, is_causal=True).backward(z))
+    return 64 * area / conv, area / depthwise, 3 * 4 * 12 * 512 * 512 * 64 * 0.5 / attention
+
+
+def _bandwidth(numbers: int) -> float:
+    import torch
+
+    x = torch.ones(numbers)
+    result = torch.empty_like(x)
+    return 2 * x.nbytes / best_s(lambda: torch.add(x, 1.0, out=result))
+
+
+def _dispatch() -> float:
+    import torch
+
+    x = torch.ones(4)
+
+    def calls() -> None:
+        for _ in range(200):
+            x + 1.0
+
+    return best_s(calls) / 200
+
+
+def _decode() -> float:
+    import numpy as np
+    from PIL import Image
+
+    ramp = np.linspace(0, 255, IMAGE_PX, dtype=np.uint8)
+    noise = np.random.default_rng(0).integers(0, 64, (IMAGE_PX, IMAGE_PX, 3), dtype=np.uint8)
+    pixels = noise + (np.add.outer(ramp, ramp) // 4).astype(np.uint8)[..., None]
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=85)
+    data = file.getvalue()
+    return best_s(lambda: Image.open(io.BytesIO(data)).convert("RGB").load()) / (IMAGE_PX**2 / 1e6)
+
+
+def load(root: Path, refresh: bool = False) -> Calibration:
+    """This host's rates and the residuals of every measured receipt."""
+    from yocobench.estimate.residuals import from_receipts
+
+    rates = host_rates(root, refresh)
+    return Calibration(host=rates, residuals=from_receipts(root, rates))
+
+
+def main() -> int:
+    """Measure anew, keep, print."""
+    try:
+        rates = host_rates(config.root(), refresh=True)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(rates.model_dump_json(indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

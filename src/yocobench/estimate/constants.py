@@ -1,0 +1,103 @@
+"""Every number of the estimator that is neither a fact of a device nor measured here, with its origin.
+
+`Constants` holds what `python benchmarks/estimator.py --fit` fits on the training part of published cross-device
+measurements; the rest is stated with its reason.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from yocobench.estimate.operations import OperationKind
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Part of the best matrix product's rate that each kind of operation reaches when its sides are large."""
+
+    matmul: float
+    conv: float
+    depthwise_conv: float
+    attention: float
+    recurrent: float
+    tile: float
+    """Side of a product at which half of the rate is reached."""
+
+    def of_kind(self, kind: OperationKind) -> float:
+        """The share of that kind; only products have one."""
+        return float(getattr(self, kind))
+
+
+@dataclass(frozen=True)
+class Constants:
+    """Fitted on published training throughput of GPUs."""
+
+    matmul: float = 0.8
+    conv: float = 0.6
+    attention: float = 0.5
+    recurrent: float = 0.4
+    bandwidth: float = 0.8
+    """Part of the datasheet's bandwidth that streaming kernels reach."""
+    tile: float = 64.0
+    kernel_us: float = 4.0
+    launch_us: float = 8.0
+    """Host time per kernel in eager PyTorch on the reference core."""
+    cache_speedup: float = 2.0
+
+    def shares(self) -> Shares:
+        """As the roofline asks for them. Depthwise convolutions are bound by bytes on a GPU."""
+        return Shares(self.matmul, self.conv, 0.1, self.attention, self.recurrent, self.tile)
+
+    @classmethod
+    def names(cls) -> list[str]:
+        """Fields, in order."""
+        return [field.name for field in fields(cls)]
+
+
+FITTED = Constants()
+
+# --- accelerators -----------------------------------------------------------------------------------------------
+
+GEMM_SHARE = 0.83
+"""Best matrix product over datasheet peak, where nobody measured it: mean of A100 0.87, 0.81, GH200 0.84, H100 0.80
+(stas00/ml-engineering@744d01e, compute/accelerator/README.md)."""
+NEURON_GEMM_SHARE = 0.4
+"""No measured rate of a Trainium was found; the interval is wide for it."""
+NEURON_COMPILE_S = 900.0
+"""Trainium compiles the step's graphs before the first step: 10 to 20 minutes for models of this size (Neuron docs)."""
+TF32_FROM = 8.0
+"""Compute capability from which fp32 products run as TF32 (bench/accelerators/cuda.py switches it on)."""
+CACHE_MIB = {"7.0": 6, "7.5": 6, "8.0": 40, "8.6": 6, "8.9": 64, "9.0": 50, "10.0": 126, "12.0": 96}
+"""Last-level cache by compute capability (NVIDIA architecture white papers, remembered; 8.9: L4 48, L40S 96)."""
+REFERENCE_COREMARK = 35_000.0
+"""CoreMark per physical core of the reference host: g5.xlarge, 69634 on two cores (conf/instance/g5.xlarge.yaml)."""
+LINK_OVERLAP = 0.5
+"""Part of the all-reduce that hides behind backward (bucketed, as DistributedDataParallel does)."""
+COMPILED_BYTES = 0.45
+COMPILED_LAUNCHES = 0.3
+"""torch.compile fuses elementwise chains: facts of the Yoco measurements (eager spends 24 % in pointwise work,
+compiled 12 %, at 1.2 to 1.5 times the speed)."""
+
+# --- CPUs -------------------------------------------------------------------------------------------------------
+
+CPU_GEMM_SHARE = 0.85
+"""Best fp32 product over cores x clock x FLOPs per cycle: 155 of 179 GFLOP/s on one 2.8 GHz Ice Lake core (measured
+2026-11-23 with torch 2.13), and 40 of 47 expected on an EPYC 7571 core."""
+CPU_SCALING_EXPONENT = 0.94
+"""n cores give n^0.94: 98 % of twice on two cores (measured), about 85 % on sixteen."""
+CPU_ONE_CORE_GB_PER_S = 10.0
+CPU_BANDWIDTH_EXPONENT = 0.85
+"""Read plus written by one core, and how cores add up, where a CPU states no bandwidth: 9 to 15 GB/s of one core were
+measured; sixteen cores then have 106 GB/s, half of an eight-channel DDR4-3200 socket."""
+CPU_CACHE_MIB_PER_CORE = 2.0
+CPU_CACHE_SPEEDUP = 3.0
+CPU_DISPATCH_S = 4e-6
+"""Eager dispatch of one operation on the reference core, forward and backward mixed."""
+CPU_FORK_S = 1e-6
+"""What each doubling of the cores adds to an operation: waking and joining the threads."""
+AMX_SHARE = 0.35
+"""Part of the matrix tiles' peak that training's products reach on top of CPU_GEMM_SHARE: they starve for operands."""
+CPU_SHARES = Shares(1.0, 0.6, 0.05, 0.35, 0.5, 24.0)
+"""Where no host was calibrated. Attention: a third of the product rate (facts of the Yoco measurements)."""
+DECODE_S_PER_MEGAPIXEL = 0.012
+"""JPEG decoding on the reference core (libjpeg-turbo through Pillow, measured 2026-11-23: 10 to 15 ms)."""

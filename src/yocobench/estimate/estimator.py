@@ -1,0 +1,181 @@
+"""Throughput of a workload on an instance type that nobody measured: median, 90 % interval, what bounds it, on what
+it rests. No facts, no number: then a NoEstimate says which fact is missing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from yocobench.bench import hardware
+from yocobench.estimate import interval, memory
+from yocobench.estimate.calibration import Calibration
+from yocobench.estimate.constants import DECODE_S_PER_MEGAPIXEL
+from yocobench.estimate.device import Device, Unknown
+from yocobench.estimate.memory import MemoryNeed
+from yocobench.estimate.operations import Trace
+from yocobench.estimate.residuals import open_device, trace, workload_key
+from yocobench.estimate.roofline import Bound, StepTime, step_time
+from yocobench.schema import Instance, Precision, WorkloadConfig
+
+if TYPE_CHECKING:
+    from yocobench.bench.workloads.base import Workload
+
+DEFAULT_IMAGE_PX = 320
+"""Side of the stored images where a workload does not say (params.yaml: data.images.image_size_px)."""
+BOUND_WORDS: dict[str, str] = {
+    "compute": "arithmetic",
+    "memory": "memory bandwidth",
+    "launch": "starting many small kernels",
+    "host": "the host CPU issuing kernels",
+    "input": "decoding images on the CPU",
+}
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """An estimated rate. Times in seconds; the interval holds 90 %."""
+
+    workload: str
+    instance: str
+    precision: Precision
+    samples_per_second: float
+    low_samples_per_second: float
+    high_samples_per_second: float
+    sigma: float
+    """Standard deviation of log(samples_per_second)."""
+    step_s: float
+    micro_batch_size: int
+    accumulation_steps: int
+    needed_bytes: int
+    """At that micro-batch, without the runtime's own."""
+    available_bytes: int | None
+    bound_by: Bound
+    calibrated_on: str
+    compile_s: float
+    """One-off, before the first step."""
+    parts: StepTime
+    gaps: tuple[str, ...]
+    """Facts that were unknown, and what was assumed."""
+
+
+@dataclass(frozen=True)
+class NoEstimate:
+    """No number, and why."""
+
+    workload: str
+    instance: str
+    reason: str
+    needed_bytes: int | None = None
+    """At micro-batch 1, where the model could be traced."""
+    available_bytes: int | None = None
+
+
+def precision_of(instance: Instance) -> Precision | None:
+    """What training there runs in: the chip's policy; of this host where it is detected."""
+    if instance.detect:
+        return hardware.cpu_precision(hardware.detect())
+    return instance.chip.precision if instance.chip else None
+
+
+def available_bytes(instance: Instance) -> int | None:
+    """Memory of what trains: one accelerator's, or what the guest sees; null when unknown."""
+    if instance.detect:
+        return hardware.detect().memory_bytes
+    if instance.hardware is None:
+        return None
+    shape = instance.hardware
+    if shape.accelerator_memory_gib is not None:
+        share = shape.accelerator_count / (shape.neuron_cores or shape.accelerator_count)
+        return int(shape.accelerator_memory_gib * share * 2**30)
+    seen = instance.observed.memory_visible_mib if instance.observed else None
+    return int(seen * 2**20) if seen else int(shape.memory_gib * 0.93 * 2**30)
+
+
+def estimate(
+    workload: Workload,
+    config: WorkloadConfig,
+    instance: Instance,
+    calibration: Calibration,
+    precision: Precision | None = None,
+    accelerator_count: int = 1,
+) -> Estimate | NoEstimate:
+    """The rate of `config` (whose built class is `workload`) on an instance type.
+
+    `accelerator_count`: how many of its accelerators train together, the global batch split between them. Raises
+    ValueError only when the model itself cannot be traced.
+    """
+    if instance.training.status in ("no", "retired"):
+        return NoEstimate(config.name, instance.name, f"cannot train: {instance.training.reason}")
+    chosen = precision or precision_of(instance)
+    if chosen is None:
+        return NoEstimate(config.name, instance.name, "the catalogue names no chip")
+    line = _need(config, chosen)
+    have = available_bytes(instance)
+    needed = line.peak_bytes(1)
+    try:
+        target = open_device(instance, chosen, calibration.host)
+    except Unknown as error:
+        return NoEstimate(config.name, instance.name, str(error), needed, have)
+    per_device = config.global_batch_size // accelerator_count
+    micro = config.micro_batch_size or memory.largest_fit(line, per_device, have or float("inf"))
+    if micro is None:
+        reason = f"needs {needed / 2**30:.1f} GiB at micro-batch 1, has {(have or 0) / 2**30:.1f}"
+        return NoEstimate(config.name, instance.name, reason, needed, have)
+    found = trace(workload_key(config), micro, memory.is_low(chosen))
+    parts = step_time(
+        found, target, per_device // micro, config.compile, _decode_s(config, calibration), accelerator_count
+    )
+    samples = workload.samples_per_item() * config.global_batch_size
+    return _result(config, target, chosen, parts, samples, line, (micro, per_device // micro), have, calibration)
+
+
+def _result(
+    config: WorkloadConfig,
+    target: Device,
+    precision: Precision,
+    parts: StepTime,
+    samples_per_step: float,
+    line: MemoryNeed,
+    split: tuple[int, int],
+    have: int | None,
+    calibration: Calibration,
+) -> Estimate:
+    factor, sigma, rests_on = interval.correction(calibration, config.name, target)
+    step_s = parts.total_s * factor if parts.bound_by != "input" else parts.total_s
+    rate = samples_per_step / step_s
+    low, high = interval.bounds(rate, sigma)
+    return Estimate(
+        workload=config.name,
+        instance=target.name,
+        precision=precision,
+        samples_per_second=rate,
+        low_samples_per_second=low,
+        high_samples_per_second=high,
+        sigma=sigma,
+        step_s=step_s,
+        micro_batch_size=split[0],
+        accumulation_steps=split[1],
+        needed_bytes=line.peak_bytes(split[0]),
+        available_bytes=have,
+        bound_by=parts.bound_by,
+        calibrated_on=rests_on,
+        compile_s=target.compile_s,
+        parts=parts,
+        gaps=target.gaps,
+    )
+
+
+def _need(config: WorkloadConfig, precision: Precision) -> MemoryNeed:
+    key, low = workload_key(config), memory.is_low(precision)
+    small, large = (trace(key, batch, low) for batch in memory.TRACED_BATCHES)
+    return memory.from_traces(small, large)
+
+
+def _decode_s(config: WorkloadConfig, calibration: Calibration) -> float:
+    """Seconds of the reference core for the images of one step."""
+    if config.data != "images":
+        return 0.0
+    side = config.args.get("image_size_px", config.args.get("image_size", DEFAULT_IMAGE_PX))
+    pixels = float(side if isinstance(side, int | float) else DEFAULT_IMAGE_PX) ** 2
+    return config.global_batch_size * max(pixels, DEFAULT_IMAGE_PX**2) / 1e6 * DECODE_S_PER_MEGAPIXEL

@@ -1,0 +1,64 @@
+"""How far an estimate may be off: log-normal, and wider with every step away from what was measured.
+
+The spreads are fitted by `python benchmarks/estimator.py --fit` where published data reach, and stated otherwise.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from yocobench.estimate.calibration import Calibration, Residual, carry
+from yocobench.estimate.device import Device
+
+Distance = Literal["chip", "family", "kind", "other"]
+Z90 = 1.6449
+"""Half width of a 90 % interval of the normal distribution, in standard deviations."""
+SIGMA: dict[Distance, float] = {"chip": 0.08, "family": 0.13, "kind": 0.2, "other": 0.35}
+"""Spread of log(measured / estimated) step time, by the nearest measured cell of the same workload."""
+OTHER_WORKLOAD_SIGMA = 0.15
+"""Added when only other workloads were measured there."""
+GAP_SIGMA = 0.12
+"""Added for every fact of the device that was unknown and assumed."""
+NEURON_SIGMA = 0.5
+"""Nobody published a training rate for a Trainium that these traces could be checked on."""
+CARRY: dict[Distance, float] = {"chip": 1.0, "family": 0.9, "kind": 0.6, "other": 0.0}
+"""Exponent with which a cell's residual carries to a device at that distance: what is the workload's, not the chip's."""
+OTHER_WORKLOAD_CARRY = 0.5
+
+
+def distance(residual: Residual, device: Device) -> Distance:
+    """From a measured cell to a device."""
+    if residual.chip == device.chip:
+        return "chip"
+    if residual.family == device.family:
+        return "family"
+    return "kind" if residual.kind == device.kind else "other"
+
+
+def correction(calibration: Calibration, workload: str, device: Device) -> tuple[float, float, str]:
+    """(factor on the modelled step time, sigma of its logarithm, what it rests on) for a workload on a device."""
+    order: tuple[Distance, ...] = ("chip", "family", "kind", "other")
+    ranked = sorted(
+        calibration.residuals, key=lambda r: (order.index(distance(r, device)), r.workload != workload, r.instance)
+    )
+    added = [GAP_SIGMA] * len(device.gaps) + ([NEURON_SIGMA] if device.kind == "neuron" else [])
+    if not ranked:
+        return 1.0, math.hypot(SIGMA["other"], *added), "facts of the device only"
+    near = distance(ranked[0], device)
+    same = [r for r in ranked if distance(r, device) == near and r.workload == workload]
+    chosen = same or [r for r in ranked if distance(r, device) == near]
+    exponent = CARRY[near] * (1.0 if same else OTHER_WORKLOAD_CARRY)
+    factor = carry(chosen, [1.0] * len(chosen)) ** exponent
+    if not same:
+        added.append(OTHER_WORKLOAD_SIGMA)
+    noise = max(r.relative_error for r in chosen) / 1.96
+    what = ", ".join(sorted({f"{r.workload} on {r.instance}" for r in chosen}))
+    words = {"chip": "same chip", "family": "same family", "kind": "same kind of device", "other": "another kind"}
+    return factor, math.hypot(SIGMA[near], noise, *added), f"{what} ({words[near]})"
+
+
+def bounds(median: float, sigma: float) -> tuple[float, float]:
+    """The 90 % interval of a log-normal quantity."""
+    half = math.exp(Z90 * sigma)
+    return median / half, median * half

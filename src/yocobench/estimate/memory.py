@@ -1,0 +1,87 @@
+"""Bytes that a training step needs, from two traces: what stays, and what grows with the micro-batch.
+
+Checked against measured peaks by tests/test_estimate_memory.py. Not covered: fragmentation of a caching allocator
+and what a library reserves; HEADROOM and RUNTIME_BYTES stand for both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from yocobench.schema import Precision
+
+if TYPE_CHECKING:
+    from yocobench.bench.workloads.base import Workload
+    from yocobench.estimate.operations import Trace
+
+HEADROOM = 0.10
+"""Share of the memory that a fit leaves free."""
+RUNTIME_BYTES = 700 * 2**20
+"""Interpreter, torch, loader and one device context (about 450 MiB resident on a CPU, 500 to 800 MiB on CUDA)."""
+TRACED_BATCHES = (2, 4)
+"""Two sizes give the line; not 1, where batch norm has nothing to normalise over."""
+
+
+@dataclass(frozen=True)
+class MemoryNeed:
+    """peak = fixed + per_item x micro-batch, in bytes of the device that trains."""
+
+    fixed_bytes: float
+    """Parameters, gradients, optimiser state, 16-bit copies of the weights."""
+    per_item_bytes: float
+
+    def peak_bytes(self, micro_batch_size: int) -> int:
+        """Most bytes alive at once in a step at that micro-batch, without the runtime's own."""
+        return int(self.fixed_bytes + self.per_item_bytes * micro_batch_size)
+
+
+def is_low(precision: Precision) -> bool:
+    """Does this precision run products in 16 bits under autocast?"""
+    return precision in ("fp16", "bf16")
+
+
+def need(workload: Workload, precision: Precision) -> MemoryNeed:
+    """Trace the workload twice. Raises ValueError when it cannot be traced."""
+    from yocobench.estimate.trace import trace_workload
+
+    small, large = (trace_workload(workload, batch, is_low(precision)) for batch in TRACED_BATCHES)
+    return from_traces(small, large)
+
+
+def from_traces(small: Trace, large: Trace) -> MemoryNeed:
+    """The line through two traces of the same model."""
+    assert large.micro_batch_size > small.micro_batch_size
+    rise = large.peak_activation_bytes - small.peak_activation_bytes
+    per_item = max(0.0, rise / (large.micro_batch_size - small.micro_batch_size))
+    passing = max(0.0, small.peak_activation_bytes - per_item * small.micro_batch_size)
+    fixed = small.parameter_bytes + small.gradient_bytes + small.optimizer_state_bytes + passing
+    return MemoryNeed(fixed_bytes=fixed, per_item_bytes=per_item)
+
+
+def estimate(workload: Workload, batch_size: int, precision: Precision = "fp32") -> int:
+    """Bytes that a step at that micro-batch needs, without the runtime's own."""
+    return need(workload, precision).peak_bytes(batch_size)
+
+
+def splits(global_batch_size: int) -> list[int]:
+    """Micro-batches that divide the global batch by a power of two, largest first."""
+    sizes = [global_batch_size]
+    while sizes[-1] % 2 == 0:
+        sizes.append(sizes[-1] // 2)
+    return sizes
+
+
+def largest_fit(line: MemoryNeed, global_batch_size: int, available_bytes: float) -> int | None:
+    """The largest power-of-two split of the global batch that fits; None when the smallest does not."""
+    budget = available_bytes * (1 - HEADROOM) - RUNTIME_BYTES
+    return next((size for size in splits(global_batch_size) if line.peak_bytes(size) <= budget), None)
+
+
+def micro_batch(workload: Workload, global_batch_size: int, precision: Precision, available_bytes: float) -> int | None:
+    """The micro-batch to train with in `available_bytes` of the device's memory; None when none fits.
+
+    `available_bytes` is all that the device has (the guest's memory, or one accelerator's): headroom and the
+    runtime's own memory are taken off here. Raises ValueError when the model cannot be traced.
+    """
+    return largest_fit(need(workload, precision), global_batch_size, available_bytes)

@@ -1,0 +1,130 @@
+"""Seconds of a step on a device: for each operation the larger of arithmetic and bytes, plus what launching costs.
+
+t = max(flops / (product rate x share of its kind x size factor), bytes / bandwidth) + kernel floor. A GPU runs behind
+its host: the step takes the longer of the device's time and the host's time to issue the kernels. Optimiser, input,
+all-reduce and compilation are terms of their own. Constants: constants.py, with their origin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from yocobench.estimate.constants import COMPILED_BYTES, COMPILED_LAUNCHES, LINK_OVERLAP
+from yocobench.estimate.device import Device
+from yocobench.estimate.operations import ARITHMETIC, Operation, Trace
+
+Bound = Literal["compute", "memory", "launch", "host", "input"]
+
+
+@dataclass(frozen=True)
+class StepTime:
+    """Seconds of one optimiser step, by what they are spent on."""
+
+    compute_s: float
+    """Operations whose arithmetic takes longer than their bytes."""
+    memory_s: float
+    launch_s: float
+    """Kernel floors on the device; dispatch on a CPU."""
+    optimizer_s: float
+    host_s: float
+    """What the host needs to issue all kernels: runs beside the device's time, not on top (0 on a CPU)."""
+    input_s: float
+    """Decoding of one batch on all cores: beside the device's time on an accelerator, on top on a CPU."""
+    all_reduce_s: float
+    on_cpu: bool
+
+    @property
+    def device_s(self) -> float:
+        """What the device itself is busy with."""
+        return self.compute_s + self.memory_s + self.launch_s + self.optimizer_s + self.all_reduce_s
+
+    @property
+    def total_s(self) -> float:
+        """Wall clock of the step."""
+        if self.on_cpu:
+            return self.device_s + self.input_s
+        return max(self.device_s, self.host_s, self.input_s)
+
+    @property
+    def bound_by(self) -> Bound:
+        """What would have to be faster first."""
+        if self.input_s >= (self.device_s if self.on_cpu else max(self.device_s, self.host_s)):
+            return "input"
+        if self.host_s > self.device_s:
+            return "host"
+        memory = self.memory_s + self.optimizer_s
+        parts: list[tuple[float, Bound]] = [
+            (self.compute_s, "compute"), (memory, "memory"), (self.launch_s, "launch"),
+        ]  # fmt: skip
+        return max(parts, key=lambda part: part[0])[1]
+
+
+def step_time(
+    trace: Trace,
+    device: Device,
+    accumulation_steps: int = 1,
+    compiled: bool = False,
+    decode_s: float = 0.0,
+    accelerator_count: int = 1,
+) -> StepTime:
+    """Time of an optimiser step of `accumulation_steps` micro-batches like the traced one.
+
+    `decode_s`: seconds that one core of the reference speed needs to decode the step's inputs.
+    """
+    compute, memory, floor, host = _sum(trace.operations, device, compiled)
+    _, update, update_floor, update_host = _sum(trace.optimizer, device, compiled=False)
+    reduce_s = 0.0
+    if accelerator_count > 1 and device.link_bytes_per_s:
+        traffic = 2 * (accelerator_count - 1) / accelerator_count * trace.gradient_bytes
+        reduce_s = traffic / device.link_bytes_per_s * (1 - LINK_OVERLAP)
+    on_cpu = device.kind == "cpu"
+    return StepTime(
+        compute_s=compute * accumulation_steps,
+        memory_s=memory * accumulation_steps,
+        launch_s=floor * accumulation_steps + update_floor,
+        optimizer_s=update,
+        host_s=0.0 if on_cpu else host * accumulation_steps + update_host,
+        input_s=decode_s / device.host_speed / device.host_cores,
+        all_reduce_s=reduce_s,
+        on_cpu=on_cpu,
+    )
+
+
+def _sum(operations: Iterable[Operation], device: Device, compiled: bool) -> tuple[float, float, float, float]:
+    """(compute, memory, floors, host) seconds of operations."""
+    compute = memory = floor = host = 0.0
+    for op in operations:
+        arithmetic, traffic = operation_time(op, device)
+        fused = compiled and op.kind not in ARITHMETIC
+        if fused:
+            traffic *= COMPILED_BYTES
+        launches = op.launches * op.count * (COMPILED_LAUNCHES if fused else 1.0)
+        if arithmetic > traffic:
+            compute += arithmetic * op.count
+        else:
+            memory += traffic * op.count
+        floor += launches * (device.launch_s if device.kind == "cpu" else device.kernel_s)
+        host += launches * device.launch_s
+    return compute, memory, floor, host
+
+
+def operation_time(op: Operation, device: Device) -> tuple[float, float]:
+    """(arithmetic, bytes) seconds of one execution, without floors."""
+    cached = op.bytes_moved / op.serial < device.cache_bytes
+    traffic = op.bytes_moved / device.bytes_per_s / (device.cache_speedup if cached else 1.0)
+    if not op.flops:
+        return 0.0, traffic
+    rate = device.low_flops_per_s if op.low_precision and device.low_flops_per_s else device.high_flops_per_s
+    return op.flops / (rate * device.shares.of_kind(op.kind) * size_factor(op, device)), traffic
+
+
+def size_factor(op: Operation, device: Device) -> float:
+    """What short sides cost: d / (d + tile) for each of the two shortest sides of a product."""
+    _, m, n, k = op.shape
+    if op.kind == "depthwise_conv" or m * n * k == 1:
+        return 1.0
+    first, second, _ = sorted((m, n, k))
+    tile = device.shares.tile
+    return first / (first + tile) * second / (second + tile)

@@ -1,0 +1,266 @@
+"""One training step of any module, counted on the meta device: no weight is allocated, nothing is computed.
+
+FLOPs are those of products (matrix, convolution, attention, recurrent), two per multiply-add. Bytes are what each
+operation reads and writes, eager. torch's flop_counter serves what the table here does not know; the table exists for
+what it gets wrong: grouped convolutions backward, attention on CPU (counted 0) and causal attention (counted full).
+
+Not covered: models whose loss depends on values (`nonzero`, boolean indexing, `.item()`): meta tensors have none.
+"""
+
+from __future__ import annotations
+
+import math
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import flop_registry
+
+from yocobench.bench.workloads.base import Workload
+from yocobench.estimate.fused import FusedLayers
+from yocobench.estimate.operations import Operation, OperationKind, Trace, merge
+
+FLOAT32_UNDER_AUTOCAST = (
+    "softmax", "layer_norm", "group_norm", "rms_norm", "nll_loss", "loss", "exp", "log", "pow", "rsqrt", "cumsum",
+    "sum", "prod", "norm", "reciprocal", "cosine", "cdist", "erfinv",
+)  # fmt: skip
+"""Parts of operation names that autocast runs in fp32 (torch.amp, list of CUDA ops that autocast to float32)."""
+REDUCTIONS = ("sum", "mean", "norm", "softmax", "max", "min", "amax", "cumsum", "argmax", "var", "nll_loss", "pool")
+EMBEDDINGS = ("embedding", "index_select", "gather", "scatter", "index_put", "index.")
+FREE = ("empty", "lift_fresh", "_unsafe_view", "detach", "alias", "scalar_tensor", "_reshape_alias")
+FOREACH_CHUNK = 60
+"""Tensors that one multi-tensor kernel of a fused optimiser takes (torch/csrc multi_tensor_apply: up to 110, 64, 48)."""
+
+
+def trace_workload(workload: Workload, micro_batch_size: int, low_precision: bool) -> Trace:
+    """The step of a workload at a micro-batch. Raises ValueError when the model cannot run on the meta device."""
+    with torch.device("meta"):
+        module = workload.build()
+        batch = workload.example_batch(micro_batch_size)
+    optimizer = workload.optimizer(module)
+    return trace_module(module, lambda m, b: workload.loss(m, b), batch, micro_batch_size, low_precision, optimizer)
+
+
+def trace_module(
+    module: nn.Module,
+    loss_fn: Callable[[nn.Module, Any], Tensor],
+    batch: Any,
+    micro_batch_size: int,
+    low_precision: bool,
+    optimizer: torch.optim.Optimizer | None = None,
+    clip_gradients: bool = True,
+) -> Trace:
+    """The step of a module that lives on the meta device, with its batch. `optimizer`: AdamW when None.
+
+    Raises ValueError when an operation has no meta implementation or depends on values.
+    """
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    optimizer = optimizer or torch.optim.AdamW(parameters)
+    module.train()
+    try:
+        _run(module, loss_fn, batch, _Counter(low_precision))  # once, so that gradients exist
+        optimizer.step()
+        counter = _Counter(low_precision)
+        _run(module, loss_fn, batch, counter)
+    except (NotImplementedError, RuntimeError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise ValueError(f"{type(module).__name__} cannot be traced on the meta device: {first}") from error
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    return Trace(
+        operations=merge(counter.operations),
+        optimizer=merge(_optimizer_operations(parameters, optimizer, clip_gradients)),
+        micro_batch_size=micro_batch_size,
+        num_parameters=sum(p.numel() for p in module.parameters()),
+        parameter_bytes=sum(t.nbytes for t in (*module.parameters(), *module.buffers())),
+        gradient_bytes=sum(g.nbytes for g in gradients),
+        optimizer_state_bytes=_state_bytes(optimizer),
+        peak_activation_bytes=int(counter.peak_bytes),
+    )
+
+
+def _run(module: nn.Module, loss_fn: Callable[[nn.Module, Any], Tensor], batch: Any, counter: _Counter) -> None:
+    with torch.device("meta"), FusedLayers(counter.record, 2 if counter.low else 4), counter:
+        loss_fn(module, batch).backward()  # type: ignore[no-untyped-call]
+
+
+class _Counter(TorchDispatchMode):
+    """Counts every operation below autograd, and the bytes alive, with autocast's dtypes imposed on an fp32 run.
+
+    Autocast itself does not know the meta device; a tensor's effective type is kept per storage instead.
+    """
+
+    def __init__(self, low_precision: bool) -> None:
+        super().__init__()
+        self.low = low_precision
+        self.operations: list[Operation] = []
+        self.peak_bytes = 0.0
+        self._alive_bytes = 0.0
+        self._storages: dict[int, tuple[Any, float, bool]] = {}
+        """Storage made during the step -> (weak reference, effective bytes, is it 16-bit)."""
+        self._cast: set[int] = set()
+
+    def record(self, operation: Operation) -> None:
+        self.operations.append(operation)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        inputs = [t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)]
+        outputs = [t for t in tree_leaves(result) if isinstance(t, Tensor)]
+        name = func.name().removeprefix("aten::")
+        before = {_key(t) for t in inputs}
+        is_view = not func._schema.is_mutable and bool(outputs) and all(_key(t) in before for t in outputs)
+        product = _product(func, name, args, kwargs, result)
+        low = self.low and (product is not None or self._promotes_low(name, inputs))
+        for tensor in outputs:
+            self._register(tensor, low)
+        if not is_view and not name.startswith(FREE) and outputs:
+            self._count(func, name, product, inputs, outputs)
+        return result
+
+    def _promotes_low(self, name: str, inputs: list[Tensor]) -> bool:
+        """An elementwise result is 16-bit when all its floating inputs of any size are."""
+        if any(part in name for part in FLOAT32_UNDER_AUTOCAST):
+            return False
+        floats = [t for t in inputs if t.is_floating_point() and t.ndim > 0]
+        if "batch_norm" in name:  # statistics and gains stay fp32, the images do not
+            floats = floats[:1]
+        return bool(floats) and all(self._is_low(t) for t in floats)
+
+    def _is_low(self, tensor: Tensor) -> bool:
+        known = self._storages.get(_key(tensor))
+        return known is not None and known[2]
+
+    def _register(self, tensor: Tensor, low: bool) -> None:
+        key = _key(tensor)
+        if key in self._storages:
+            return
+        storage = tensor.untyped_storage()
+        low = low and tensor.dtype == torch.float32
+        size = storage.nbytes() * (0.5 if low else 1.0)
+        self._storages[key] = (weakref.ref(storage, lambda _: self._release(key)), size, low)
+        self._grow(size)
+
+    def _grow(self, size: float) -> None:
+        self._alive_bytes += size
+        self.peak_bytes = max(self.peak_bytes, self._alive_bytes)
+
+    def _release(self, key: int) -> None:
+        known = self._storages.pop(key, None)
+        if known is not None:
+            self._alive_bytes -= known[1]
+
+    def _bytes(self, tensor: Tensor) -> float:
+        """What reading the tensor once costs; an expanded one costs its storage."""
+        size = min(tensor.numel() * tensor.element_size(), tensor.untyped_storage().nbytes())
+        return size * (0.5 if self._is_low(tensor) else 1.0)
+
+    def _count(
+        self,
+        func: Any,
+        name: str,
+        product: tuple[OperationKind, float, tuple[int, int, int, int], int] | None,
+        inputs: list[Tensor],
+        outputs: list[Tensor],
+    ) -> None:
+        if product is not None:
+            kind, flops, shape, launches = product
+            if self.low:
+                self._cast_inputs(inputs)
+            half = 0.5 if self.low else 1.0
+            read = sum(min(t.nbytes, t.untyped_storage().nbytes()) * half for t in inputs if t.is_floating_point())
+            written = sum(t.nbytes * half for t in outputs)
+            self.record(Operation(name, kind, flops, read, written, self.low, shape, launches))
+            return
+        kind = _kind(name)
+        read, written = sum(map(self._bytes, inputs)), sum(map(self._bytes, outputs))
+        if func._schema.is_mutable and name.startswith(("zero_", "fill_", "copy_")):
+            read = sum(map(self._bytes, inputs[1:]))
+        if name.startswith("embedding.") or name == "embedding":
+            read = written + inputs[1].nbytes  # only the rows that are looked up
+        self.record(Operation(name, kind, 0.0, read, written, self.low))
+
+    def _cast_inputs(self, inputs: list[Tensor]) -> None:
+        """Autocast's copies: an fp32 input of a product is cast; a weight's copy is kept until the step ends."""
+        for tensor in inputs:
+            if tensor.dtype != torch.float32 or self._is_low(tensor):
+                continue
+            weight = _key(tensor) not in self._storages
+            if weight and _key(tensor) in self._cast:
+                continue
+            if weight:
+                self._cast.add(_key(tensor))
+                self._grow(tensor.nbytes / 2)
+            self.record(Operation("cast", "elementwise", 0.0, tensor.nbytes, tensor.nbytes / 2, True))
+
+
+def _key(tensor: Tensor) -> int:
+    return int(tensor.untyped_storage()._cdata)
+
+
+def _kind(name: str) -> OperationKind:
+    if any(part in name for part in EMBEDDINGS):
+        return "embedding"
+    return "reduction" if any(part in name for part in REDUCTIONS) else "elementwise"
+
+
+def _product(
+    func: Any, name: str, args: Any, kwargs: Any, result: Any
+) -> tuple[OperationKind, float, tuple[int, int, int, int], int] | None:
+    """(kind, FLOPs, (batch, m, n, k), kernels) of an operation that multiplies; None for any other."""
+    if name in ("mm", "addmm", "bmm", "baddbmm", "addmv", "mv", "dot"):
+        left, right = args[-2:] if name in ("mm", "bmm", "mv", "dot") else args[1:3]
+        batch = left.shape[0] if name in ("bmm", "baddbmm") else 1
+        inner = left.shape[-1]
+        m = left.shape[-2] if left.ndim > 1 else 1
+        n = right.shape[-1] if right.ndim > 1 else 1
+        return "matmul", 2.0 * batch * m * n * inner, (batch, m, n, inner), 1
+    if name == "convolution":
+        return _convolution(args[0].shape, args[1].shape, result.shape, args[6], args[8], 1)
+    if name == "convolution_backward":
+        gradients = int(args[10][0]) + int(args[10][1])
+        return _convolution(args[1].shape, args[2].shape, args[0].shape, args[7], args[9], gradients)
+    formula = flop_registry.get(func.overloadpacket)
+    if formula is None:
+        return None
+    return "matmul", float(formula(*args, **(kwargs or {}), out_val=result)), (1, 1, 1, 1), 1
+
+
+def _convolution(
+    x: Any, weight: Any, y: Any, transposed: bool, groups: int, passes: int
+) -> tuple[OperationKind, float, tuple[int, int, int, int], int]:
+    """Two FLOPs per output element, input channel of its group and kernel tap; each gradient costs the same."""
+    dense, taps = (x, math.prod(weight[2:])) if transposed else (y, math.prod(weight[2:]))
+    inner = weight[1] * taps
+    flops = 2.0 * math.prod(dense) * inner * passes
+    rows = dense[0] * math.prod(dense[2:])
+    columns = max(1, dense[1] // groups)
+    kind: OperationKind = "depthwise_conv" if groups > 1 and weight[1] == 1 else "conv"
+    return kind, flops, (groups, rows, columns, inner), max(1, passes)
+
+
+def _state_bytes(optimizer: torch.optim.Optimizer) -> int:
+    return sum(
+        value.nbytes
+        for state in optimizer.state.values()
+        for value in state.values()
+        if isinstance(value, Tensor) and value.numel() > 1
+    )
+
+
+def _optimizer_operations(
+    parameters: list[nn.Parameter], optimizer: torch.optim.Optimizer, clip: bool
+) -> list[Operation]:
+    """A fused update: parameters, gradients and state read once, parameters and state written; clipping before it."""
+    size = float(sum(p.nbytes for p in parameters))
+    state = float(_state_bytes(optimizer))
+    kernels = math.ceil(len(parameters) / FOREACH_CHUNK)
+    update = Operation("optimizer_step", "optimizer", 0.0, 2 * size + state, size + state, False, launches=kernels)
+    if not clip:
+        return [update]
+    norm = Operation("gradient_norm", "optimizer", 0.0, size, 0.0, False, launches=2 * kernels)
+    scale = Operation("gradient_scale", "optimizer", 0.0, size, size, False, launches=kernels)
+    return [norm, scale, update]

@@ -1,0 +1,202 @@
+"""Stage `plan`: every cell's work order, before any spend. Runs at each `dvc repro`, in seconds.
+
+It looks at this host, the catalogue and the datasets and writes data/plan/<workload>/<subset>/<instance>.json: all that
+can change the cell's measured number, and nothing else. dvc.yaml makes that file the dependency of the cell, so a
+change reruns exactly the cells that it touches: a new price touches none, a T4 fact only the T4's.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import dataclasses
+import functools
+import hashlib
+import importlib.util
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from yocobench import config, receipt
+from yocobench.bench import hardware
+from yocobench.bench.data.manifest import digest, read_manifest, subset_items
+from yocobench.bench.measurement import Detected
+from yocobench.estimate import memory
+from yocobench.schema import (
+    CellSpec,
+    Chip,
+    Config,
+    DataKind,
+    Frozen,
+    Instance,
+    Precision,
+    Study,
+    Subset,
+    WorkloadConfig,
+)
+from yocobench.selection.eligibility import Exclusion, does_not_fit, exclude
+
+PLAN = Path("data/plan")
+BENCH = Path(__file__).parent / "bench"
+CACHE = Path("mlruns/cache")
+
+
+class PlannedCell(Frozen):
+    """A cell's work order, or why it will not run."""
+
+    spec: CellSpec
+    exclusion: Exclusion | None
+
+
+def plan_cell(
+    study: Study, workload: WorkloadConfig, subset: Subset, instance: Instance, detected: Detected, root: Path
+) -> PlannedCell:
+    """Resolve one cell. Raises ValueError when the dataset is missing or smaller than the subset."""
+    chip = _detected_chip(detected) if instance.detect else instance.chip
+    precision = chip.precision if chip else hardware.precision(detected)
+    micro, exclusion = 1, exclude(instance, study.region)
+    if exclusion is None:
+        micro, exclusion = _fit(workload, instance, precision, detected, root)
+    data = data_slice(workload, subset, root)
+    spec = CellSpec(
+        workload=workload,
+        subset=subset.name,
+        dataset_path=data.path,
+        dataset_items=data.items,
+        dataset_md5=data.md5,
+        instance=instance.name,
+        kind=chip.kind if chip else detected.kind,
+        precision=precision,
+        accelerator_count=detected.accelerator_count
+        if instance.hardware is None
+        else instance.hardware.accelerator_count,
+        micro_batch_size=micro,
+        accumulation_steps=workload.global_batch_size // micro,
+        protocol=study.protocol,
+        code_md5=code_md5(workload),
+        host_id=detected.host_id if instance.detect else None,
+    )
+    return PlannedCell(spec=spec, exclusion=exclusion)
+
+
+@dataclass(frozen=True)
+class DataSlice:
+    """What a workload reads: the dataset's folder relative to the root, items of its training split, digest of both."""
+
+    path: str | None
+    items: int | None
+    md5: str | None
+
+
+def data_slice(workload: WorkloadConfig, subset: Subset, root: Path) -> DataSlice:
+    """The subset as this workload sees it. Raises ValueError: no dataset yet, damaged, or smaller than the subset."""
+    if workload.data is None:
+        return DataSlice(None, None, None)
+    return _slice(workload.data, subset.model_dump_json(), root)
+
+
+@functools.cache
+def _slice(kind: DataKind, subset_json: str, root: Path) -> DataSlice:
+    folder = f"data/{kind}"
+    items = subset_items(read_manifest(root / folder), Subset.model_validate_json(subset_json))
+    return DataSlice(folder, items, digest(kind, root / folder, items))
+
+
+def code_md5(workload: WorkloadConfig) -> str:
+    """Digest of the code that can change a measured number: bench/ and, if it is elsewhere, the workload's module.
+
+    Raises ValueError when the module of `_target_` cannot be found.
+    """
+    md5 = hashlib.md5(usedforsecurity=False)
+    for path in sorted(BENCH.rglob("*.py")):
+        md5.update(path.relative_to(BENCH).as_posix().encode() + b"\0" + path.read_bytes())
+    module = workload.target.rpartition(".")[0]
+    if not module.startswith("yocobench.bench."):
+        try:
+            found = importlib.util.find_spec(module)
+        except (ImportError, ValueError):
+            found = None
+        if found is None or found.origin is None:
+            raise ValueError(
+                f"conf/workload/{workload.name}.yaml: _target_ {workload.target!r}: no module {module!r}; "
+                "install its package into this environment, or set PYTHONPATH to its folder"
+            )
+        md5.update(Path(found.origin).read_bytes())
+    return md5.hexdigest()
+
+
+def _detected_chip(detected: Detected) -> Chip | None:
+    """The catalogue's entry for what this host trains on; null for a chip that it does not know."""
+    name = detected.accelerator_name or detected.cpu_model
+    for known in config.names("accelerator"):
+        chip = config.entry("accelerator", known)
+        assert isinstance(chip, Chip)
+        if chip.kind == detected.kind and chip.is_named(name):
+            return chip
+    return None
+
+
+def usable_memory_bytes(instance: Instance, detected: Detected) -> float:
+    """Memory of one device that trains: the accelerator's, or what the guest sees."""
+    if instance.hardware is None:
+        return detected.accelerator_memory_bytes or detected.memory_bytes
+    if instance.hardware.accelerator_memory_gib is not None:
+        return instance.hardware.accelerator_memory_gib * 2**30
+    visible = instance.observed.memory_visible_mib if instance.observed else None
+    return visible * 2**20 if visible else instance.hardware.memory_gib * 2**30
+
+
+def _fit(
+    workload: WorkloadConfig, instance: Instance, precision: Precision, detected: Detected, root: Path
+) -> tuple[int, Exclusion | None]:
+    """Micro-batch size, and the exclusion that says by how much the model is too large."""
+    if workload.micro_batch_size is not None:
+        if workload.global_batch_size % workload.micro_batch_size:
+            raise ValueError(
+                f"conf/workload/{workload.name}.yaml: micro_batch_size {workload.micro_batch_size} does not divide "
+                f"global_batch_size {workload.global_batch_size}"
+            )
+        return workload.micro_batch_size, None
+    need = _memory_need(workload, precision, root)
+    available = usable_memory_bytes(instance, detected)
+    micro = memory.largest_fit(need, workload.global_batch_size, available)
+    if micro is not None:
+        return micro, None
+    smallest = memory.splits(workload.global_batch_size)[-1]
+    stated = instance.hardware or instance.training
+    return smallest, does_not_fit(need.peak_bytes(smallest), available, smallest, stated.as_of)
+
+
+def _memory_need(workload: WorkloadConfig, precision: Precision, root: Path) -> memory.MemoryNeed:
+    """Traced once per workload, precision and code, then read from mlruns/cache/: tracing takes torch and seconds."""
+    text = f"{code_md5(workload)} {precision} {workload.model_dump_json()}"
+    path = root / CACHE / f"memory-{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
+    try:
+        return memory.MemoryNeed(**json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError):
+        from yocobench.bench.workloads import build_workload
+
+        need = memory.need(build_workload(workload), precision)
+        with contextlib.suppress(OSError):  # a cache that cannot be written costs seconds, not the answer
+            receipt.write_atomic(path, json.dumps(dataclasses.asdict(need)))
+        return need
+
+
+def main(cfg: Config) -> None:
+    """Plan every cell of the study."""
+    root, detected = config.root(), hardware.detect()
+    instances = [config.instance(name) for name in cfg.instances]
+    counts: collections.Counter[str] = collections.Counter()
+    for workload in map(config.workload, cfg.workloads):
+        for subset in map(config.subset, cfg.subsets):
+            for instance in instances:
+                planned = plan_cell(cfg, workload, subset, instance, detected, root)
+                path = root / PLAN / workload.name / subset.name / f"{instance.name}.json"
+                receipt.write_atomic(path, planned.model_dump_json(by_alias=True, indent=1) + "\n")
+                counts[planned.exclusion.outcome if planned.exclusion else "to run"] += 1
+    said = ", ".join(f"{count} {what}" for what, count in sorted(counts.items()))
+    print(f"{counts.total()} cells on {detected.cpu_model}, {detected.accelerator_name or 'no accelerator'}: {said}")
+
+
+if __name__ == "__main__":
+    config.stage(main)()

@@ -1,0 +1,54 @@
+"""Log every receipt that the MLflow store lacks: after a fresh clone, a lost store, or a store that was down.
+
+    python -m yocobench.restore
+
+Receipts stay as they are: DVC owns those under results/.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from yocobench import config, receipt
+from yocobench.tracking import Store, open_store
+
+FOLDERS = ("results/receipts", "mlruns/receipts")
+
+
+def restore(root: Path, store: Store | None = None) -> tuple[int, list[str]]:
+    """Log the receipts of `root`: how many were read and are now in the store, and one line per receipt that is bad.
+
+    Raises StoreError: the store cannot be used. Receipts logged before that stay logged; run it again.
+    """
+    paths = sorted(path for folder in FOLDERS for path in (root / folder).rglob("*.json"))
+    if not paths:
+        return 0, []
+    store = store or open_store(root)
+    good, problems = 0, []
+    for path in paths:
+        try:
+            store.log_receipt(
+                receipt.read(path.relative_to(root) if path.is_relative_to(Path.cwd()) else path), None, ()
+            )
+            good += 1
+        except ValueError as error:
+            problems.append(str(error))
+    return good, problems
+
+
+def main() -> int:
+    """Print what was done. Exit status 0; 1 when a receipt is bad; 2 when the store cannot be used."""
+    try:
+        good, problems = restore(config.root())
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    for problem in problems:
+        print(f"error: {problem}", file=sys.stderr)
+    print(f"{good} receipt(s) are in the MLflow store" + (f", {len(problems)} could not be read" if problems else ""))
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,52 @@
+"""Which candidates are out before anything is spent, and why. Pure: facts in, reason out."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Literal
+
+from yocobench.schema import Frozen, Instance
+
+
+class Exclusion(Frozen):
+    """A dated, sourced reason not to run a candidate."""
+
+    outcome: Literal["excluded", "does_not_fit"]
+    reason: str
+    source: str
+    as_of: dt.date
+
+
+def exclude(instance: Instance, region: str) -> Exclusion | None:
+    """The first reason that rules the type out; null when it may run.
+
+    A type that is priced may still be retired, unable to train, or not offered in the region: price lists keep rows
+    that nobody can launch.
+    """
+    training, offering = instance.training, instance.offering
+    if training.status == "retired":
+        return _because(f"retired: {training.reason}", training.source, training.as_of)
+    if training.status == "no":
+        return _because(f"cannot train: {training.reason}", training.source, training.as_of)
+    if offering is not None and offering.regions_offered == 0:
+        return _because("not offered in any region", offering.source, offering.as_of)
+    if offering is not None and region == "us-east-1" and not offering.us_east_1_zones:
+        return _because("not offered in us-east-1", offering.source, offering.as_of)
+    return None
+
+
+def does_not_fit(needed_bytes: float, available_bytes: float, micro_batch_size: int, as_of: dt.date) -> Exclusion:
+    """The model needs more than the device has, even at the smallest micro-batch."""
+    return Exclusion(
+        outcome="does_not_fit",
+        reason=(
+            f"needs {needed_bytes / 2**30:.1f} GiB at micro-batch {micro_batch_size}, "
+            f"the device has {available_bytes / 2**30:.1f} GiB"
+        ),
+        source="memory estimate of this project (yocobench.estimate.memory)",
+        as_of=as_of,
+    )
+
+
+def _because(reason: str, source: str, as_of: dt.date) -> Exclusion:
+    return Exclusion(outcome="excluded", reason=reason, source=source, as_of=as_of)

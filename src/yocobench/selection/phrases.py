@@ -1,0 +1,201 @@
+"""The decision in words: the answer, why each one won or lost, what would change it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from yocobench.selection import sensitivity, wording
+from yocobench.selection.decision import NearestMiss, Row, Sensitivity, Verdict
+from yocobench.selection.model import Terms
+from yocobench.selection.ranking import Ranking, by_hour, overshoot
+from yocobench.selection.score import Scored
+from yocobench.selection.sensitivity import Flip
+from yocobench.selection.wording import hours, listed, percent, probability, usd
+
+
+def answer(
+    verdict: Verdict, ranking: Ranking, rows: Sequence[Row], blank: Sequence[str], missed: NearestMiss | None
+) -> str:
+    """The sentence that goes first."""
+    if verdict == "infeasible":
+        return _infeasible(ranking, blank, missed)
+    chosen = ranking.chosen
+    if chosen is None:
+        return f"Provisional: no candidate has a number yet; to be measured: {listed(blank)}."
+    row = next(row for row in rows if row.instance == chosen.name)
+    baseline = next((each for each in rows if each.instance == ranking.terms.baseline), None)
+    best = f"{chosen.name} is {ranking.objective.superlative}{limits(ranking.terms)}: {_numbers(row, baseline)}"
+    sure = f"probability of being the best {probability(ranking.odds[chosen.name].p_best)}"
+    replayed = " (numbers replayed from recorded runs)" if "replayed" in _sources(ranking) else ""
+    others = [one for one in ranking.contenders if one is not chosen]
+    if verdict == "measured":
+        return f"{best}, {sure}{replayed}."
+    if verdict == "too_close":
+        easiest = min(ranking.contenders, key=by_hour).name
+        return (
+            f"Too close to call between {listed([one.name for one in ranking.contenders])}: their intervals overlap. "
+            f"At the medians {best}, {sure}{replayed}. Cheaper to live with, by the hour: {easiest}."
+        )
+    doubts = _doubts(chosen, others, blank)
+    return f"Provisional: {best}, {sure}{replayed}. {doubts}"
+
+
+def _sources(ranking: Ranking) -> set[str]:
+    return {one.rate.source for one in ranking.contenders}
+
+
+def _doubts(chosen: Scored, others: Sequence[Scored], blank: Sequence[str]) -> str:
+    """What keeps a provisional answer from being a measured one."""
+    parts = []
+    if not chosen.rate.is_measured:
+        parts.append(f"{chosen.name} is itself only {chosen.rate.source}")
+    rivals = [one.name for one in others if not one.rate.is_measured]
+    if rivals:
+        parts.append(f"{listed(rivals)} could still win and {_are(rivals)} only estimated")
+    measured = [one.name for one in others if one.rate.is_measured]
+    if measured:
+        parts.append(f"{listed(measured)} could still win")
+    if blank:
+        parts.append(f"{listed(blank)} {'has' if len(blank) == 1 else 'have'} no number")
+    return "; ".join(parts) + "."
+
+
+def _are(names: Sequence[str]) -> str:
+    return "is" if len(names) == 1 else "are"
+
+
+def _infeasible(ranking: Ranking, blank: Sequence[str], missed: NearestMiss | None) -> str:
+    if missed is None:
+        return "Infeasible: none of the candidates can be chosen."
+    parts = [f"Infeasible: nothing meets the limits{limits(ranking.terms)}. Nearest miss: {missed.sentence}."]
+    hopeful = [one.name for one in ranking.contenders]
+    if hopeful:
+        parts.append(f"Within its interval, {listed(hopeful)} might still meet them.")
+    if blank:
+        parts.append(f"Without a number: {listed(blank)}.")
+    return " ".join(parts)
+
+
+def limits(terms: Terms) -> str:
+    """As in " within 72 h and 250.00 USD"; empty without limits."""
+    parts = [] if terms.deadline_h is None else [hours(terms.deadline_h)]
+    parts += [] if terms.budget_usd is None else [usd(terms.budget_usd)]
+    return f" within {' and '.join(parts)}" if parts else ""
+
+
+def _numbers(row: Row, baseline: Row | None) -> str:
+    """Hours and cost, against the baseline where it has a number."""
+    mark = wording.mark(row.source)
+    assert row.cost_usd is not None
+    text = f"{mark}{hours(row.hours)} and {mark}{usd(row.cost_usd)}"
+    if baseline is not None and row.instance != baseline.instance and row.speed_up and row.cost_ratio:
+        mark = wording.mark(row.source, baseline.source)
+        speed, share = f"{mark}{wording.number(row.speed_up)}", f"{mark}{percent(row.cost_ratio)}"
+        text += f", {speed} times as fast as {baseline.instance} at {share} of its cost"
+    return text
+
+
+def miss(one: Scored, terms: Terms) -> str:
+    """Which limits a candidate misses, and by how much; empty: none."""
+    parts = []
+    mark = wording.mark(one.rate.source)
+    if terms.deadline_h is not None and float(one.hours) > terms.deadline_h:
+        over = percent(float(one.hours) / terms.deadline_h - 1)
+        parts.append(f"{mark}{hours(float(one.hours))}, {over} over the deadline")
+    if terms.budget_usd is not None and one.cost_usd is not None and one.cost_usd > terms.budget_usd:
+        over = percent(float(one.cost_usd / terms.budget_usd) - 1)
+        parts.append(f"{mark}{usd(one.cost_usd)}, {over} over the budget")
+    return f"{one.name} ({' and '.join(parts)})" if parts else ""
+
+
+# --- why each one won or lost -----------------------------------------------------------------------------------
+
+
+def why(one: Scored, ranking: Ranking) -> str:
+    """In a few words."""
+    chosen = ranking.chosen
+    if one.barred:
+        return f"cannot be chosen: {one.barred}"
+    if one is chosen:
+        return f"chosen: {ranking.objective.superlative}{limits(ranking.terms)}"
+    if overshoot(one, ranking.terms) > 0:
+        return miss(one, ranking.terms).removeprefix(f"{one.name} (").removesuffix(")")
+    assert chosen is not None, "what meets the limits is chosen from"
+    if one.value == chosen.value:
+        return f"a tie with {chosen.name}"
+    close = f"; {chosen.name} not told apart" if one in ranking.contenders else ""
+    return _compared(one, chosen) + close
+
+
+def _compared(one: Scored, chosen: Scored) -> str:
+    """Speed and hourly bill apart: their quotient is the ratio of costs."""
+    assert one.cost_usd is not None
+    assert chosen.cost_usd is not None
+    mark = wording.mark(one.rate.source, chosen.rate.source)
+    faster = float(chosen.hours / one.hours)
+    fast, slow = (
+        f"{mark}{wording.number(faster)} times as fast",
+        f"takes {mark}{wording.number(1 / faster)} times as long",
+    )
+    hourly = float(by_hour(one)[0] / by_hour(chosen)[0])
+    total = float(one.cost_usd / chosen.cost_usd)
+    ratio = f"{mark}{wording.number(total)} times the cost"
+    return f"{fast if faster >= 1 else slow} at {wording.number(hourly)} times the hourly price: {ratio}"
+
+
+# --- what would change the answer -------------------------------------------------------------------------------
+
+
+def sensitivities(ranking: Ranking) -> tuple[Sensitivity, ...]:
+    """The nearest changes of price, job, deadline and budget at which another wins; empty without a winner."""
+    if ranking.chosen is None:
+        return ()
+    name, terms = ranking.chosen.name, ranking.terms
+    lines = sensitivity.lines(ranking.ordered, terms)
+    at = sensitivity.setting(terms, ranking.objective)
+    mine = next(line for line in lines if line.name == name)
+    below, above = sensitivity.job_flips(lines, at, name)
+    early, late = sensitivity.deadline_flips(lines, at, name)
+    poor, rich = sensitivity.budget_flips(lines, at, name)
+    found = [
+        _change(
+            "price", "above", sensitivity.price_flip(lines, at, name), mine.price_usd_per_hour, "USD per hour", name
+        ),
+        _change("job", "below", below, terms.job_samples, terms.sample_unit, name),
+        _change("job", "above", above, terms.job_samples, terms.sample_unit, name),
+        _change("deadline", "below", early, terms.deadline_h, "h", name),
+        _change("deadline", "above", late, terms.deadline_h, "h", name),
+        _change("budget", "below", poor, None if terms.budget_usd is None else float(terms.budget_usd), "USD", name),
+        _change("budget", "above", rich, None if terms.budget_usd is None else float(terms.budget_usd), "USD", name),
+    ]
+    return tuple(one for one in found if one is not None)
+
+
+def _change(
+    kind: str, direction: str, flip: Flip | None, today: float | None, unit: str, chosen: str
+) -> Sensitivity | None:
+    if flip is None:
+        return None
+    then = f"{flip.winner} wins" if flip.winner else "nothing meets the limits"
+    if kind == "price":
+        assert today is not None
+        sentence = (
+            f"{chosen} wins unless its price rises {percent(flip.at / today - 1)}, to {usd(flip.at)}/h: then {then}"
+        )
+    elif kind == "job":
+        length = wording.samples(flip.at, unit)
+        sentence = f"{'under' if direction == 'below' else 'over'} {length}, {then}"
+    else:
+        limit = hours(flip.at) if kind == "deadline" else usd(flip.at)
+        sentence = f"with a {kind} {'under' if direction == 'below' else 'of at least'} {limit}, {then}"
+    return Sensitivity.model_validate(
+        {
+            "kind": kind,
+            "direction": direction,
+            "at": flip.at,
+            "unit": unit,
+            "change_percent": None if today is None else 100 * (flip.at / today - 1),
+            "winner": flip.winner,
+            "sentence": sentence,
+        }
+    )

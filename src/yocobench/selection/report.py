@@ -1,0 +1,201 @@
+"""The decision as pages: results/decision.md, the README's block, docs/decision.md."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+from pydantic import BaseModel
+
+from yocobench.selection import decision as layout
+from yocobench.selection import wording
+from yocobench.selection.decision import Advice, Decision, Row, Unranked
+from yocobench.selection.wording import number, probability, usd
+
+BEGIN = "<!-- decision:begin -->"
+END = "<!-- decision:end -->"
+LEGEND = (
+    "~ marks an estimate; the brackets hold 90 % intervals. Cost is the whole job's bill: one-off and steady part, "
+    "storage and CPU credits. Limits hold under every objective."
+)
+
+
+def table(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    """A markdown table."""
+    lines = [header, ["---"] * len(header), *body]
+    return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)
+
+
+# --- results/decision.md ----------------------------------------------------------------------------------------
+
+
+def markdown(decisions: Sequence[Decision], reproduce: Sequence[str]) -> str:
+    """One section per workload. `reproduce` holds the commands and versions that lead here, a line each."""
+    parts = ["# Which instance type", "", LEGEND, ""]
+    for one in decisions:
+        parts += [_section(one), ""]
+    parts += ["## How to reproduce", "", "```", *reproduce, "```", ""]
+    return "\n".join(parts)
+
+
+def _section(decision: Decision) -> str:
+    asked = decision.asked
+    within = [] if asked.deadline_h is None else [f"{number(asked.deadline_h)} h"]
+    within += [] if asked.budget_usd is None else [usd(asked.budget_usd)]
+    job = wording.samples(asked.job_samples, asked.sample_unit)
+    parts = [
+        f"## {decision.workload}",
+        decision.sentence,
+        f"Asked: {job}, {asked.objective}{', within ' + ' and '.join(within) if within else ''}, {asked.usage_class}.",
+        _rows(decision),
+    ]
+    dropped = [*decision.excluded, *decision.unmeasured]
+    blocks = [
+        ("Without a number", [_unranked(one) for one in dropped]),
+        ("What would change it", [one.sentence for one in decision.sensitivity]),
+        ("Measure next", [_advice(one) for one in decision.measure_next]),
+        ("Mind", decision.warnings),
+    ]
+    for title, lines in blocks:
+        if lines:
+            parts += [f"### {title}", "\n".join(f"- {line}" for line in lines)]
+    if decision.rows and not decision.measure_next:
+        parts += ["### Measure next", "No measurement would save more on this job than it costs."]
+    return "\n\n".join(parts)
+
+
+def _rows(decision: Decision) -> str:
+    if not decision.rows:
+        return "No candidate has a number."
+    header = ("instance", "source", "hours", "cost, USD", "speed-up", "cost ratio", "best", "front", "why")
+    return table(header, [cells(row, decision) for row in decision.rows])
+
+
+def cells(row: Row, decision: Decision) -> tuple[str, ...]:
+    """One row of the decision table, as text."""
+    mark = wording.mark(row.source)
+    baseline = decision.row(decision.asked.baseline)
+    against = wording.mark(row.source, baseline.source) if baseline else mark
+    name = f"**{row.instance}**" if row.instance == decision.chosen else row.instance
+    return (
+        name,
+        row.source,
+        _spread(mark, row.hours, row.hours_low, row.hours_high),
+        _spread(mark, row.cost_usd, row.cost_usd_low, row.cost_usd_high),
+        _spread(against, row.speed_up, row.speed_up_low, row.speed_up_high),
+        _spread(against, row.cost_ratio, row.cost_ratio_low, row.cost_ratio_high),
+        "" if row.p_best is None else probability(row.p_best),
+        "yes" if row.on_front else "",
+        row.why + _wish(row),
+    )
+
+
+def _spread(mark: str, point: float | Decimal | None, low: float | Decimal | None, high: float | Decimal | None) -> str:
+    """The point with its interval; empty where unknown, no interval where it has no width at this precision."""
+    if point is None or low is None or high is None:
+        return ""
+    middle, ends = number(float(point)), (number(float(low)), number(float(high)))
+    return f"{mark}{middle}" if ends == (middle, middle) else f"{mark}{middle} ({ends[0]} to {ends[1]})"
+
+
+def _wish(row: Row) -> str:
+    """What would make a loser win."""
+    cheaper, faster = row.wins_if_price_falls_percent, row.wins_if_faster_percent
+    wishes = [] if cheaper is None else [f"{number(cheaper)} % cheaper"]
+    wishes += [] if faster is None else [f"{number(faster)} % faster"]
+    return f" (level if {' or '.join(wishes)})" if wishes else ""
+
+
+def _unranked(one: Unranked) -> str:
+    origin = ", ".join(part for part in (one.reason_source, one.reason_as_of and one.reason_as_of.isoformat()) if part)
+    return f"{one.instance}, {one.status}: {one.reason}{f' ({origin})' if origin else ''}"
+
+
+def _advice(one: Advice) -> str:
+    bill = "an unknown bill" if one.bill_usd is None else usd(one.bill_usd)
+    if one.regret_removed_usd is None:
+        return f"{one.instance} for {bill}: it has no number, so what that saves is unknown"
+    rate = "" if one.regret_removed_per_usd is None else f", {number(one.regret_removed_per_usd)} per dollar"
+    return f"{one.instance} for {bill}: removes {usd(one.regret_removed_usd)} of expected regret{rate}"
+
+
+# --- README -----------------------------------------------------------------------------------------------------
+
+
+def readme_block(decisions: Sequence[Decision]) -> str:
+    """Today's answer, between the markers."""
+    header = ("workload", "verdict", "instance", "hours", "cost, USD", "speed-up", "best")
+    body, sentences = [], []
+    for one in decisions:
+        row = one.row(one.chosen) if one.chosen else None
+        shown = cells(row, one) if row else ("none", "", "", "", "", "", "")
+        body.append((one.workload, one.verdict, shown[0], shown[2], shown[3], shown[4], shown[6]))
+        sentences.append(f"- **{one.workload}**: {one.sentence}")
+    return "\n".join([BEGIN, table(header, body), "", *sentences, "", LEGEND, END])
+
+
+def replace_block(readme: str, block: str) -> str:
+    """The text with the block between its markers exchanged. Raises ValueError unless there is exactly one pair."""
+    before, found, rest = readme.partition(BEGIN)
+    _, closed, after = rest.partition(END)
+    if not (found and closed) or BEGIN in after or END in after or END in before:
+        raise ValueError(f"README.md: needs exactly one {BEGIN} and, after it, one {END}; put them back")
+    return before + block + after
+
+
+# --- docs/decision.md -------------------------------------------------------------------------------------------
+
+PREAMBLE = f"""# The decision file
+
+`results/decision.json` follows the schema `{layout.SCHEMA}`. This page is generated from
+`yocobench/selection/decision.py` (`python -m yocobench.selection.report > docs/decision.md`); a test keeps it true. The
+same as JSON schema: `DecisionDocument.model_json_schema(by_alias=True)`.
+
+Money is a decimal string in USD, times are hours, intervals hold 90 %, unknown is null. How each number is made, with
+its sources: `cost.py` (bill), `score.py` (draws), `odds.py` (probabilities, regret, worth of measuring), `ranking.py`
+(who could still win), `objectives.py` and `sensitivity.py`, all under `src/yocobench/selection/`.
+"""
+
+
+def documentation() -> str:
+    """The text of docs/decision.md."""
+    models: tuple[type[BaseModel], ...] = (
+        layout.DecisionDocument,
+        layout.Decision,
+        layout.Row,
+        layout.Unranked,
+        layout.Sensitivity,
+        layout.Advice,
+        layout.NearestMiss,
+        layout.Asked,
+    )
+    parts = [PREAMBLE]
+    for model in models:
+        fields = [
+            (f"`{field.alias or name}`", _type(field.annotation), field.description or "")
+            for name, field in model.model_fields.items()
+        ]
+        parts += [f"## {model.__name__}\n", f"{model.__doc__}\n", table(("field", "type", "meaning"), fields) + "\n"]
+    return "\n".join(parts)
+
+
+def _type(annotation: object) -> str:
+    """As the JSON has it."""
+    text = str(annotation) if not isinstance(annotation, type) else annotation.__name__
+    for old, new in (
+        ("yocobench.selection.decision.", ""),
+        ("typing.Literal", "one of "),
+        ("datetime.date", "date"),
+        ("decimal.Decimal", "decimal"),
+        ("Decimal", "decimal"),
+        ("None", "null"),
+        ("tuple", "list of "),
+        (", ...]", "]"),
+        (" | ", " or "),
+    ):
+        text = text.replace(old, new)
+    return text
+
+
+if __name__ == "__main__":
+    print(documentation(), end="")

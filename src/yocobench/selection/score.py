@@ -1,0 +1,155 @@
+"""A candidate with its job's hours and cost: exact at the median, and as draws of what they may turn out to be.
+
+Rates are log-normal (Student's t on the log scale where a measured rate states its degrees of freedom), with each side
+of the median matched to that side of the interval. Every candidate draws from its own fixed stream, named after it, and
+stratified: the same candidate meets the same luck under every price, deadline and order of rows. Candidates are taken
+as independent, although errors of one estimator go together in part: differences look less certain than they are.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from decimal import Decimal
+
+import numpy as np
+from scipy.special import ndtri, stdtrit
+
+from yocobench.selection import cost
+from yocobench.selection.model import Candidate, OneOff, Price, Rate, Terms
+from yocobench.selection.objectives import Floats, Objective
+
+NUM_DRAWS = 4096
+SEED = 20261123
+INTERVAL = 0.90
+"""Level of every interval that a decision states."""
+FARTHEST = 3.0
+"""Draws end at so many interval widths from the median: the mean of the exponential of a t variable is infinite."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Hours, cost and objective of one candidate. Cost and value are null without a price."""
+
+    candidate: Candidate
+    one_off_h: float
+    steady_h: float
+    hours: Decimal
+    cost_usd: Decimal | None
+    value: Decimal | None
+    hours_draws: Floats
+    cost_draws: Floats | None
+    value_draws: Floats | None
+    barred: str
+    """Why it cannot be chosen, whatever its numbers; empty: it can."""
+
+    @property
+    def name(self) -> str:
+        """Instance type."""
+        return self.candidate.instance
+
+    @property
+    def rate(self) -> Rate:
+        """Never null here: only candidates with a number are scored."""
+        assert self.candidate.rate is not None
+        return self.candidate.rate
+
+
+def score(candidate: Candidate, terms: Terms, objective: Objective) -> Scored:
+    """Hours and cost of the job on a candidate that has a rate."""
+    assert candidate.rate is not None
+    steady_s = terms.job_samples * cost.seconds_per_sample(candidate, terms)
+    total_s = candidate.one_off.total_s + steady_s
+    hours = cost.exact(total_s) / 3600
+    hourly = cost.usd_per_hour(candidate)
+    rates = rate_draws(candidate.rate, candidate.instance)
+    train_s = terms.job_samples * cost.time_factor(candidate, terms) / rates
+    total_draws = one_off_draws(candidate.one_off, candidate.instance) + train_s
+    bill = None if hourly is None else cost.cost_usd(total_s, hourly)
+    bills = None if hourly is None else np.maximum(total_draws, cost.MINIMUM_BILLED_S) * hourly_draws(candidate) / 3600
+    return Scored(
+        candidate=candidate,
+        one_off_h=candidate.one_off.total_s / 3600,
+        steady_h=steady_s / 3600,
+        hours=hours,
+        cost_usd=bill,
+        value=None if bill is None else objective.value(hours, bill),
+        hours_draws=total_draws / 3600,
+        cost_draws=bills,
+        value_draws=None if bills is None else objective.values(total_draws / 3600, bills),
+        barred=barred(candidate, terms),
+    )
+
+
+def barred(candidate: Candidate, terms: Terms) -> str:
+    """Why a candidate may not be chosen, whatever its numbers; empty: it may."""
+    restrict = terms.restrict
+    if not candidate.can_be_chosen:
+        return candidate.reason or "it cannot be rented: it calibrates the others"
+    if candidate.price is None:
+        return candidate.reason or "no price is known"
+    if restrict.cpu_only and not candidate.is_cpu_only:
+        return "restrict.cpu_only leaves it out"
+    if restrict.instances and candidate.instance not in restrict.instances:
+        return "restrict.instances does not name it"
+    return ""
+
+
+# --- draws ------------------------------------------------------------------------------------------------------
+
+
+def _uniforms(name: str, what: str) -> Floats:
+    """A stratified sample of (0, 1), in an order that belongs to the name."""
+    generator = np.random.default_rng([SEED, zlib.crc32(f"{name}/{what}".encode())])
+    return (generator.permutation(NUM_DRAWS) + 0.5) / NUM_DRAWS
+
+
+def _shares_of_side(name: str, what: str, level: float, degrees_of_freedom: int | None) -> Floats:
+    """Standard scores, scaled so that the ends of the central `level` interval are -1 and 1."""
+    uniforms = _uniforms(name, what)
+    if degrees_of_freedom is None:
+        scores = ndtri(uniforms) / ndtri((1 + level) / 2)
+    else:
+        scores = stdtrit(degrees_of_freedom, uniforms) / stdtrit(degrees_of_freedom, (1 + level) / 2)
+    return np.asarray(np.clip(scores, -FARTHEST, FARTHEST), dtype=np.float64)
+
+
+def _log_split(median: float, low: float, high: float, shares: Floats) -> Floats:
+    """Log-normal with a width of its own on each side: exact at the median and at both ends."""
+    sides = np.where(shares < 0, np.log(median / low), np.log(high / median))
+    return np.asarray(median * np.exp(shares * sides), dtype=np.float64)
+
+
+def rate_draws(rate: Rate, name: str) -> Floats:
+    """Samples per second."""
+    level = 0.95 if rate.is_measured else 0.90
+    shares = _shares_of_side(name, "rate", level, rate.degrees_of_freedom)
+    return _log_split(rate.samples_per_second, rate.low_samples_per_second, rate.high_samples_per_second, shares)
+
+
+def one_off_draws(one_off: OneOff, name: str) -> Floats:
+    """Seconds; normal on each side, since the interval may reach 0."""
+    shares = _shares_of_side(name, "one-off", INTERVAL, None)
+    sides = np.where(shares < 0, one_off.total_s - one_off.low_s, one_off.high_s - one_off.total_s)
+    return np.asarray(np.maximum(one_off.total_s + shares * sides, 0.0), dtype=np.float64)
+
+
+def _price_draws(price: Price, name: str) -> Floats:
+    """USD per hour; one value where no band is known."""
+    median = float(price.usd_per_hour)
+    if price.low_usd_per_hour is None or price.high_usd_per_hour is None:
+        return np.full(NUM_DRAWS, median)
+    shares = _shares_of_side(name, "price", INTERVAL, None)
+    return _log_split(median, float(price.low_usd_per_hour), float(price.high_usd_per_hour), shares)
+
+
+def hourly_draws(candidate: Candidate) -> Floats:
+    """USD per hour, extras included."""
+    assert candidate.price is not None
+    return _price_draws(candidate.price, candidate.instance) + float(cost.extras_usd_per_hour(candidate))
+
+
+def interval(draws: Floats, point: float) -> tuple[float, float]:
+    """The central 90 %, never leaving out the point itself."""
+    low, high = np.quantile(draws, [(1 - INTERVAL) / 2, (1 + INTERVAL) / 2])
+    return min(float(low), point), max(float(high), point)

@@ -1,0 +1,209 @@
+"""Where the winner changes: solved, not sampled.
+
+With hours h = o + n u (one-off part, samples, hours per sample) and an hourly bill R, every objective ranks by h R^w
+(objectives.py). For two candidates this is linear in n and monotone in R, so every place where the winner can change
+has a closed form: their crossings, and the places where one of them meets a limit. The nearest such place on each side
+at which another one really wins is the answer. Crossings within the first billed minute are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from math import inf
+
+from yocobench.selection import cost
+from yocobench.selection.model import Terms
+from yocobench.selection.objectives import Objective
+from yocobench.selection.score import Scored
+
+BEYOND = 1e-7
+"""Relative step past a crossing, to see who wins there."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """Medians of one candidate."""
+
+    name: str
+    one_off_h: float
+    hours_per_sample: float
+    price_usd_per_hour: float
+    extras_usd_per_hour: float
+
+    @property
+    def hourly_usd(self) -> float:
+        """Everything paid by the hour."""
+        return self.price_usd_per_hour + self.extras_usd_per_hour
+
+    def hours(self, samples: float) -> float:
+        """Wall time of the job."""
+        return self.one_off_h + samples * self.hours_per_sample
+
+    def bill_usd(self, samples: float) -> float:
+        """Cost of the job."""
+        return cost.billed_s(self.hours(samples) * 3600) / 3600 * self.hourly_usd
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where the lines are compared."""
+
+    samples: float
+    deadline_h: float
+    budget_usd: float
+    weight: float
+
+    def winner(self, lines: Iterable[Line]) -> str | None:
+        """The best that meets the limits; equal ones by hourly bill, then name."""
+        fits = [line for line in lines if self.meets(line)]
+        return min(fits, key=self.key).name if fits else None
+
+    def meets(self, line: Line) -> bool:
+        """Within deadline and budget, with room for rounding."""
+        room = 1 + BEYOND / 100
+        hours, bill = line.hours(self.samples), line.bill_usd(self.samples)
+        return hours <= self.deadline_h * room and bill <= self.budget_usd * room
+
+    def key(self, line: Line) -> tuple[float, float, str]:
+        """What is compared."""
+        return self.value(line), line.hourly_usd, line.name
+
+    def value(self, line: Line) -> float:
+        """The objective."""
+        hours, bill = line.hours(self.samples), line.bill_usd(self.samples)
+        return float(bill**self.weight * hours ** (1 - self.weight))
+
+
+@dataclass(frozen=True)
+class Flip:
+    """The nearest place, in one direction, where another candidate wins (or none does)."""
+
+    at: float
+    winner: str | None
+
+
+def lines(scored: list[Scored], terms: Terms) -> list[Line]:
+    """Of the candidates that can be chosen."""
+    result = []
+    for one in scored:
+        assert one.candidate.price is not None
+        result.append(
+            Line(
+                name=one.name,
+                one_off_h=one.one_off_h,
+                hours_per_sample=cost.seconds_per_sample(one.candidate, terms) / 3600,
+                price_usd_per_hour=float(one.candidate.price.usd_per_hour),
+                extras_usd_per_hour=float(cost.extras_usd_per_hour(one.candidate)),
+            )
+        )
+    return result
+
+
+def setting(terms: Terms, objective: Objective) -> Setting:
+    """The job as asked."""
+    return Setting(
+        samples=terms.job_samples,
+        deadline_h=inf if terms.deadline_h is None else terms.deadline_h,
+        budget_usd=inf if terms.budget_usd is None else float(terms.budget_usd),
+        weight=float(objective.cost_weight),
+    )
+
+
+def _first(
+    places: Iterable[float], start: float, chosen: str, winner_at: Callable[[float], str | None], upwards: bool
+) -> Flip | None:
+    """The nearest of `places` on one side of `start`, just beyond which the winner is no longer `chosen`."""
+    side = [place for place in places if 0 < place < inf and (place >= start if upwards else place <= start)]
+    for place in sorted(side, reverse=not upwards):
+        beyond = winner_at(place * (1 + BEYOND if upwards else 1 - BEYOND))
+        if beyond != chosen:
+            return Flip(place, beyond)
+    return None
+
+
+def price_flip(all_lines: list[Line], at: Setting, chosen: str) -> Flip | None:
+    """USD per hour to which the chosen one's price must rise for it to lose."""
+    mine = next(line for line in all_lines if line.name == chosen)
+    hours = mine.hours(at.samples)
+    billed_h = cost.billed_s(hours * 3600) / 3600
+    bills = [at.budget_usd]
+    if at.weight > 0:
+        values = [at.value(line) for line in all_lines if line is not mine and at.meets(line)]
+        bills += [(value / hours ** (1 - at.weight)) ** (1 / at.weight) for value in values]
+    places = [bill / billed_h - mine.extras_usd_per_hour for bill in bills]
+
+    def winner_at(price: float) -> str | None:
+        return at.winner([replace(line, price_usd_per_hour=price) if line is mine else line for line in all_lines])
+
+    return _first(places, mine.price_usd_per_hour, chosen, winner_at, upwards=True)
+
+
+def job_flips(all_lines: list[Line], at: Setting, chosen: str) -> tuple[Flip | None, Flip | None]:
+    """Job lengths, in samples, under and over which the chosen one no longer wins."""
+    mine = next(line for line in all_lines if line.name == chosen)
+    places = []
+    for line in all_lines:
+        billed_h = at.budget_usd / line.hourly_usd
+        places += [(limit - line.one_off_h) / line.hours_per_sample for limit in (at.deadline_h, billed_h)]
+        mine_w, line_w = mine.hourly_usd**at.weight, line.hourly_usd**at.weight
+        slope = mine.hours_per_sample * mine_w - line.hours_per_sample * line_w
+        if slope:
+            crossing = (line.one_off_h * line_w - mine.one_off_h * mine_w) / slope
+            if min(mine.hours(crossing), line.hours(crossing)) * 3600 > cost.MINIMUM_BILLED_S:
+                places.append(crossing)
+
+    def winner_at(samples: float) -> str | None:
+        return replace(at, samples=samples).winner(all_lines)
+
+    below = _first(places, at.samples, chosen, winner_at, upwards=False)
+    return below, _first(places, at.samples, chosen, winner_at, upwards=True)
+
+
+def deadline_flips(all_lines: list[Line], at: Setting, chosen: str) -> tuple[Flip | None, Flip | None]:
+    """Deadlines, in hours, under and over which the chosen one no longer wins."""
+    places = [line.hours(at.samples) for line in all_lines]
+
+    def winner_at(deadline_h: float) -> str | None:
+        return replace(at, deadline_h=deadline_h).winner(all_lines)
+
+    below = _first(places, at.deadline_h, chosen, winner_at, upwards=False)
+    return below, _first(places, at.deadline_h, chosen, winner_at, upwards=True)
+
+
+def budget_flips(all_lines: list[Line], at: Setting, chosen: str) -> tuple[Flip | None, Flip | None]:
+    """Budgets, in USD, under and over which the chosen one no longer wins."""
+    places = [line.bill_usd(at.samples) for line in all_lines]
+
+    def winner_at(budget_usd: float) -> str | None:
+        return replace(at, budget_usd=budget_usd).winner(all_lines)
+
+    below = _first(places, at.budget_usd, chosen, winner_at, upwards=False)
+    return below, _first(places, at.budget_usd, chosen, winner_at, upwards=True)
+
+
+# --- what a loser would need ------------------------------------------------------------------------------------
+
+
+def price_fall_to_win(line: Line, winner: Line, at: Setting) -> float | None:
+    """Share of its price (0 to 1) by which a loser must become cheaper to draw level; null: no price would do."""
+    hours = line.hours(at.samples)
+    if hours > at.deadline_h:
+        return None
+    bill = at.budget_usd
+    if at.value(line) > at.value(winner):
+        if at.weight == 0:
+            return None
+        bill = min(bill, (at.value(winner) / hours ** (1 - at.weight)) ** (1 / at.weight))
+    price = bill / (cost.billed_s(hours * 3600) / 3600) - line.extras_usd_per_hour
+    return 1 - price / line.price_usd_per_hour if 0 < price < line.price_usd_per_hour else None
+
+
+def speed_up_to_win(line: Line, winner: Line, at: Setting) -> float | None:
+    """Factor by which a loser's training must be faster to draw level within the limits; null: no factor would do."""
+    allowed_h = min(at.deadline_h, at.budget_usd / line.hourly_usd, at.value(winner) / line.hourly_usd**at.weight)
+    steady_h = allowed_h - line.one_off_h
+    if steady_h <= 0 or allowed_h * 3600 < cost.MINIMUM_BILLED_S:
+        return None
+    factor = at.samples * line.hours_per_sample / steady_h
+    return factor if factor > 1 else None

@@ -1,0 +1,64 @@
+"""The decision for terminals, `dvc metrics` and `dvc plots`."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from yocobench.selection import report
+from yocobench.selection.decision import Decision
+
+PLOT_COLUMNS = (
+    *("workload", "instance", "source", "hours", "hours_low", "hours_high"),
+    *("cost_usd", "cost_low_usd", "cost_high_usd"),
+)
+
+
+def terminal(decisions: Sequence[Decision]) -> Group:
+    """For rich.print: each workload's answer and table, the most important columns only."""
+    parts: list[Text | Table] = []
+    for one in decisions:
+        shown = Table(title=one.workload, title_justify="left", title_style="bold")
+        for name in ("instance", "source", "hours", "cost, USD", "best", "why"):
+            shown.add_column(name, overflow="fold")
+        for row in one.rows:
+            cells = report.cells(row, one)
+            chosen = row.instance == one.chosen
+            shown.add_row(row.instance, *(cells[i] for i in (1, 2, 3, 6)), row.why, style="bold" if chosen else "")
+        for left in (*one.excluded, *one.unmeasured):
+            shown.add_row(left.instance, left.status, "", "", "", left.reason, style="dim")
+        parts += [shown, Text(one.sentence + "\n")]
+    return Group(*parts)
+
+
+def metrics(decisions: Sequence[Decision]) -> dict[str, dict[str, str | float | None]]:
+    """results/metrics.json, for `dvc metrics show`: a small flat object per workload."""
+    result: dict[str, dict[str, str | float | None]] = {}
+    for one in decisions:
+        row = one.row(one.chosen) if one.chosen else None
+        result[one.workload] = {
+            "verdict": one.verdict,
+            "chosen": one.chosen,
+            "cost_usd": float(row.cost_usd) if row and row.cost_usd is not None else None,
+            "hours": row.hours if row else None,
+            "probability_best": one.probability_best,
+        }
+    return result
+
+
+def plots_csv(decisions: Sequence[Decision]) -> str:
+    """results/plots.csv, for `dvc plots show`: one line per candidate with a number; unknown is empty."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(PLOT_COLUMNS)
+    for one in decisions:
+        for row in one.rows:
+            times = (row.hours, row.hours_low, row.hours_high)
+            bills = (row.cost_usd, row.cost_usd_low, row.cost_usd_high)
+            writer.writerow((one.workload, row.instance, row.source, *times, *bills))
+    return text.getvalue()

@@ -1,0 +1,66 @@
+"""How numbers and lists read in sentences and tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+from yocobench.bench.measurement import Source
+
+ESTIMATES = ("estimated", "extrapolated")
+"""Numbers of these sources carry a leading ~."""
+
+
+def mark(*sources: Source) -> str:
+    """~ where one of the numbers that go in is an estimate."""
+    return "~" if any(source in ESTIMATES for source in sources) else ""
+
+
+def number(value: float) -> str:
+    """Three significant digits, whole from 100 on; an exponent only under a ten-thousandth."""
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    if 0 < abs(value) < 1e-4:
+        return f"{value:.1e}"
+    digits = f"{Decimal(f'{value:.2e}'):f}"
+    whole, _, fraction = digits.partition(".")
+    return digits if fraction.strip("0") else whole
+
+
+def hours(value: float) -> str:
+    """With the unit."""
+    return f"{number(value)} h"
+
+
+def usd(value: float | Decimal) -> str:
+    """Cents from a dollar on, three digits below. With the unit."""
+    amount = float(value)
+    return f"{amount:,.2f} USD" if abs(amount) >= 1 else f"{number(amount)} USD"
+
+
+def percent(share: float) -> str:
+    """Of a share; one digit below ten percent."""
+    value = 100 * share
+    return f"{value:.0f} %" if abs(value) >= 10 else f"{value:.1f} %"
+
+
+def probability(value: float) -> str:
+    """Never rounded to certainty."""
+    if 0 < value < 0.01:
+        return "under 1 %"
+    return "over 99 %" if 0.99 < value < 1 else f"{100 * value:.0f} %"
+
+
+def samples(value: float, unit: str) -> str:
+    """As in "2.1 million images"."""
+    for size, word in ((1e12, " trillion"), (1e9, " billion"), (1e6, " million")):
+        if value >= size:
+            return f"{number(value / size)}{word} {unit}s"
+    return f"{float(f'{value:.3g}'):,.0f} {unit}s"
+
+
+def listed(names: Sequence[str], most: int = 4) -> str:
+    """a, b and c; long lists end in a count."""
+    if len(names) > most:
+        return f"{', '.join(names[: most - 1])} and {len(names) - most + 1} others"
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

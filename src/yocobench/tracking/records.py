@@ -1,0 +1,117 @@
+"""What a run holds, without MLflow: the metrics of a repeat and of a cell, and the types that queries return."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from yocobench.bench.measurement import Measurement, Outcome, RepeatResult, Source
+from yocobench.bench.statistics import relative_half_width, summarize, throughput
+from yocobench.receipt import Receipt
+from yocobench.schema import Frozen
+
+HELDOUT_PREFIX = "heldout_"
+
+
+class RecordedRepeat(Frozen):
+    """One repeat that ended `ok`, as its run states it. Field names are metric names; null: not measured."""
+
+    run_id: str
+    cell_key: str
+    receipt_sha256: str
+    repeat: int
+    source: Source
+    recorded_at: str
+    """ISO 8601, UTC."""
+    samples_per_second: float
+    samples_per_step: int
+    num_steps: int
+    """Timed steps."""
+    step_time_mean_s: float
+    step_time_std_s: float | None = None
+    step_time_relative_half_width: float | None = None
+    """Half the 95 % interval of the mean step time, as a share of the mean (bench/statistics.py)."""
+    setup_s: float | None = None
+    """Import and build."""
+    first_step_s: float | None = None
+    data_wait_share: float | None = None
+    peak_memory_bytes: int | None = None
+    final_loss: float | None = None
+    flops_per_sample: float | None = None
+    heldout: dict[str, float]
+
+
+class RecordedOutcome(Frozen):
+    """How a cell ended on one occasion."""
+
+    run_id: str
+    outcome: Outcome
+    reason: str
+    source: Source
+    recorded_at: str
+    """ISO 8601, UTC."""
+
+
+def receipt_sha256(receipt: Receipt) -> str:
+    """Identity of a receipt, whether or not it has been logged (its `run_id` is left out)."""
+    body = receipt.model_dump(mode="json", by_alias=True, exclude={"run_id"})
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+
+
+def repeat_metrics(repeat: RepeatResult) -> dict[str, float]:
+    """Scalars of one repeat, from which `compare` pools. What was not measured is left out."""
+    values: dict[str, float | None] = {
+        "import_s": repeat.import_s,
+        "build_s": repeat.build_s,
+        "first_step_s": repeat.first_step_s,
+        "samples_per_step": repeat.samples_per_step,
+        "num_steps": len(repeat.step_times_s),
+        "num_parameters": repeat.num_parameters,
+        "flops_per_sample": repeat.flops_per_sample,
+        "peak_memory_bytes": repeat.peak_memory_bytes,
+        "load_average_start": repeat.load_average_start,
+        "load_average_end": repeat.load_average_end,
+        **_heldout(repeat.heldout),
+    }
+    if repeat.build_s is not None:
+        values["setup_s"] = (repeat.import_s or 0.0) + repeat.build_s
+    if repeat.losses:
+        values["final_loss"] = float(np.mean(repeat.losses[-max(1, len(repeat.losses) // 10) :]))
+    if repeat.step_times_s:
+        values |= _step_metrics(repeat)
+    return known(values)
+
+
+def _step_metrics(repeat: RepeatResult) -> dict[str, float | None]:
+    steps = np.asarray(repeat.step_times_s)
+    return {
+        "samples_per_second": None if repeat.samples_per_step is None else throughput(repeat),
+        "step_time_mean_s": float(steps.mean()),
+        "step_time_median_s": float(np.median(steps)),
+        "step_time_p95_s": float(np.percentile(steps, 95)),
+        "step_time_std_s": float(steps.std(ddof=1)) if len(steps) > 1 else None,
+        "step_time_relative_half_width": relative_half_width(repeat.step_times_s),
+        "data_wait_share": sum(repeat.data_wait_s) / float(steps.sum()),
+    }
+
+
+def cell_metrics(measurement: Measurement) -> dict[str, float]:
+    """Aggregates of a cell: its summary, mean held-out quality over the repeats that ended ok, billed phases."""
+    good = [repeat.heldout for repeat in measurement.repeats if repeat.outcome == "ok"]
+    names = {name for heldout in good for name in heldout}
+    means = {name: float(np.mean([h[name] for h in good if name in h])) for name in names}
+    phases = {f"phase_{name}_s": value for name, value in measurement.phases_s.items()}
+    return known({**summarize(measurement).model_dump(), **_heldout(means), **phases})
+
+
+def known(values: Mapping[str, float | None]) -> dict[str, float]:
+    """Drop what is unknown. NaN and infinity are no measurement either: some stores cannot hold them."""
+    return {name: float(v) for name, v in values.items() if v is not None and math.isfinite(v)}
+
+
+def _heldout(values: Mapping[str, float]) -> dict[str, float]:
+    return {f"{HELDOUT_PREFIX}{name}": value for name, value in values.items()}

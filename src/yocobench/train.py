@@ -1,0 +1,135 @@
+"""Stage `train`: one cell. Compose, check eligibility, launch, measure, write the receipt, log to MLflow.
+
+    python -m yocobench.train workload=yoco-lm subset=smoke instance=local
+    python -m yocobench.train -m 'instance=glob(*)' subset=smoke          # a sweep: grouped in MLflow by its tag
+
+Everything that can happen to a run is an outcome in its receipt and exit status 0. Exit status 2: a mistake in the
+input, said in one line. Under `dvc repro` Ctrl-C gives 130, so that DVC stops there and measures the cell next time.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from yocobench import config, prices, receipt, sweep
+from yocobench.bench import hardware
+from yocobench.bench.measurement import Measurement
+from yocobench.bench.peak import peak_flops_per_second
+from yocobench.bench.statistics import occupied_s, summarize
+from yocobench.launchers import build_launcher
+from yocobench.plan import PlannedCell, plan_cell
+from yocobench.progress import Reporter
+from yocobench.receipt import Provenance, Receipt
+from yocobench.schema import Config
+
+STANDALONE = Path("mlruns/receipts")
+ARTIFACTS = ("constraints.txt", "params.yaml")
+INTERRUPTED_STATUS = 130  # what a shell reports after Ctrl-C
+
+
+def main(cfg: Config) -> int:
+    """Measure one cell and record it."""
+    root, console = config.root(), Console(stderr=True)
+    planned = plan_cell(cfg, cfg.workload, cfg.subset, cfg.instance, hardware.detect(), root)
+    measurement = _measure(cfg, planned, root, console)
+    record = Receipt(
+        cell_key=planned.spec.key,
+        spec=planned.spec,
+        provenance=provenance(root, cfg.launcher.name, sweep.name()),
+        measurement=measurement,
+        recorded_at=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+    )
+    path = root / (cfg.receipt or STANDALONE / f"{planned.spec.label}-{record.recorded_at.replace(':', '-')}.json")
+    keep(record, path, root, console, figures(cfg, measurement))
+    console.print(f"{planned.spec.label}: {describe(measurement, cfg.workload.sample_unit)}", highlight=False)
+    # DVC itself ignores Ctrl-C while a command runs: only a failure stops it and leaves the cell to be measured again.
+    return INTERRUPTED_STATUS if measurement.outcome == "interrupted" and "DVC_STAGE" in os.environ else 0
+
+
+def _measure(cfg: Config, planned: PlannedCell, root: Path, console: Console) -> Measurement:
+    if planned.exclusion is not None:
+        reason = f"{planned.exclusion.reason} ({planned.exclusion.source}, {planned.exclusion.as_of})"
+        source = "replayed" if cfg.launcher.name == "replay" else "measured"
+        return Measurement(outcome=planned.exclusion.outcome, reason=reason, source=source, detected=None)
+    with Reporter(planned.spec.label, cfg.workload.sample_unit, console) as report:
+        return build_launcher(cfg.launcher).run(planned.spec, cfg.instance, root, report)
+
+
+def figures(cfg: Config, measurement: Measurement) -> dict[str, float]:
+    """Metrics that follow from facts outside the measurement: mfu, and cost_usd of having measured (where priced)."""
+    found: dict[str, float] = {}
+    rate, good = summarize(measurement).flops_per_second, [r for r in measurement.repeats if r.precision]
+    peak = peak_flops_per_second(cfg.instance, good[0].precision) if good and good[0].precision else None
+    if rate is not None and peak is not None:
+        found["mfu"] = rate / peak
+    price = prices.load(config.root() / prices.SNAPSHOT).find(cfg.instance.name, cfg.region, cfg.usage_class)
+    if price is not None and good:
+        spent_s = sum(measurement.phases_s.values()) + sum(occupied_s(repeat) for repeat in good)
+        found["billed_s"] = spent_s
+        found["cost_usd"] = float(price.price_usd_per_hour) * spent_s / 3600
+    return found
+
+
+def keep(record: Receipt, path: Path, root: Path, console: Console, costs: dict[str, float]) -> None:
+    """Write the receipt, log it, write it again with its run id. What was measured survives either one failing.
+
+    Raises OSError when the receipt could not be written (after trying to log it).
+    """
+    from yocobench.tracking import StoreError, open_store
+
+    unwritten: OSError | None = None
+    try:
+        receipt.write(record, path)
+    except OSError as error:
+        unwritten = error
+    try:
+        logged = open_store(root).log_receipt(record, costs, [root / name for name in ARTIFACTS])
+    except StoreError as error:
+        console.print(f"not logged: {error}", highlight=False)
+        if unwritten is not None:
+            print(record.model_dump_json(by_alias=True))  # the last place where it can survive
+    else:
+        if unwritten is None:
+            receipt.write(logged, path)
+    if unwritten is not None:
+        raise OSError(
+            f"{path.relative_to(root)}: receipt not written: {unwritten.strerror or unwritten}"
+        ) from unwritten
+
+
+def describe(measurement: Measurement, unit: str) -> str:
+    """One line for the terminal."""
+    summary = summarize(measurement)
+    if summary.samples_per_second is None:
+        return f"{measurement.outcome}: {measurement.reason}"
+    text = f"{measurement.source} {summary.samples_per_second:,.1f} {unit}s/s"
+    text += f" [{summary.samples_per_second_low:,.1f}, {summary.samples_per_second_high:,.1f}]"
+    text += f" over {summary.repeats_ok} repeat(s)"
+    return text if measurement.outcome == "ok" else f"{text}; then {measurement.outcome}: {measurement.reason}"
+
+
+def provenance(root: Path, launcher: str, sweep: str | None) -> Provenance:
+    """Where the code stands; null outside a git checkout."""
+
+    def git(*words: str) -> str | None:
+        try:
+            done = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=True, timeout=30)
+        except (OSError, subprocess.SubprocessError):
+            return None
+        return done.stdout.strip()
+
+    commit = git("rev-parse", "HEAD")
+    changes = git("status", "--porcelain", "--untracked-files=no", "--", "src", "conf", "params.yaml")
+    return Provenance(
+        git_commit=commit, git_dirty=None if changes is None else bool(changes), launcher=launcher, sweep=sweep
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(config.stage(main)())

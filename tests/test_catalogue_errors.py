@@ -1,0 +1,80 @@
+"""A bad file under conf/ is answered with all its errors at once, their places and the known alternatives."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from yocobench import config
+
+REPO = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the project's settings, to spoil."""
+    shutil.copytree(REPO / "conf", tmp_path / "conf")
+    shutil.copy(REPO / "params.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def replace(path: Path, **changes: str) -> None:
+    """Put another line in place of the first one with each key."""
+    text = path.read_text(encoding="utf-8")
+    for key, line in changes.items():
+        text, count = re.subn(rf"(?m)^( *){key}: .*$", rf"\g<1>{line}", text, count=1)
+        assert count == 1
+    path.write_text(text, encoding="utf-8")
+
+
+def test_a_bad_file_gives_all_its_errors_at_once_with_places_and_alternatives(project: Path) -> None:
+    bad = project / "conf/instance/g5.xlarge.yaml"
+    replace(bad, vcpus="vcpu: 4", memory_gib="memory_gib: -16", source="# no source")
+    with pytest.raises(ValueError, match=r"conf/instance/g5\.xlarge\.yaml: 4 error\(s\)") as caught:
+        config.instance("g5.xlarge")
+    message = str(caught.value)
+    assert "hardware.vcpu: unknown key; did you mean 'vcpus'?" in message
+    assert "physical_cores" in message
+    assert "hardware.vcpus: Field required" in message
+    assert "hardware.memory_gib: Input should be greater than 0 (got -16)" in message
+    assert "hardware.source: Field required" in message
+
+
+def test_a_bad_chip_is_named_with_its_place_in_the_type_that_uses_it(project: Path) -> None:
+    replace(
+        project / "conf/accelerator/nvidia-a10g.yaml",
+        memory_gb_per_s="memory_gb_per_s: -600",
+        precision="precision: bf8",
+    )
+    with pytest.raises(ValueError, match=r"2 error\(s\)") as caught:
+        config.instance("g5.xlarge")
+    assert "accelerator.rates.memory_gb_per_s: Input should be greater than 0 (got -600)" in str(caught.value)
+    assert "accelerator.precision: Input should be 'fp32', 'tf32', 'fp16' or 'bf16' (got 'bf8')" in str(caught.value)
+
+
+def test_an_accelerator_without_a_count_is_refused(project: Path) -> None:
+    replace(
+        project / "conf/instance/g5.xlarge.yaml",
+        accelerator_count="accelerator_count: 0",
+        accelerator_memory_gib="accelerator_memory_gib: null",
+    )
+    with pytest.raises(ValueError, match="accelerator must be given exactly when"):
+        config.instance("g5.xlarge")
+
+
+def test_an_unknown_type_is_answered_with_the_nearest_and_the_known_ones(project: Path) -> None:
+    with pytest.raises(ValueError, match=r"did you mean 'g5\.xlarge'\? Known: c6i\.8xlarge, ") as caught:
+        config.instance("g5.xlrage")
+    assert "Add conf/instance/g5.xlrage.yaml" in str(caught.value)
+
+
+def test_a_chip_that_no_file_describes_is_named(project: Path) -> None:
+    bad = project / "conf/instance/g5.xlarge.yaml"
+    bad.write_text(bad.read_text(encoding="utf-8").replace("nvidia-a10g", "nvidia-a10x"), encoding="utf-8")
+    with pytest.raises((ValueError, OSError), match="nvidia-a10x") as caught:
+        config.instance("g5.xlarge")
+    assert "nvidia-a10g" in str(caught.value)

@@ -1,0 +1,113 @@
+import http.server
+import threading
+
+import pytest
+
+from yocobench import config
+from yocobench.bench import hardware
+from yocobench.bench.measurement import Detected
+
+GIB = 2**30
+
+
+def host(**changes):
+    base = {
+        "host_id": "0" * 12,
+        "instance_type": None,
+        "arch": "x86_64",
+        "cpu_model": "Intel(R) Xeon(R) Platinum 8259CL CPU @ 2.50GHz",
+        "cpu_flags": ("avx2", "avx512f"),
+        "vcpus": 4,
+        "physical_cores": 2,
+        "memory_bytes": int(15.4 * GIB),
+        "kind": "cuda",
+        "accelerator_name": "Tesla T4",
+        "accelerator_count": 1,
+        "accelerator_memory_bytes": 15 * GIB,
+        "compute_capability": "7.5",
+    }
+    return Detected(**{**base, **changes})
+
+
+def test_the_same_cpu_gpu_and_shape_pass_for_the_type():
+    assert hardware.mismatch(host(), config.instance("g4dn.xlarge")) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"cpu_model": "Apple M1"}, "CPU 'Apple M1' is not"),
+        ({"vcpus": 8}, "8 vCPUs, not 4"),
+        ({"memory_bytes": 8 * GIB}, "8.0 GiB of memory, not 16"),
+        ({"accelerator_name": "NVIDIA A10G"}, "accelerator 'NVIDIA A10G' is not"),
+        ({"accelerator_count": 0, "accelerator_name": None}, "0 accelerators, not 1"),
+    ],
+)
+def test_another_machine_is_never_filed_as_g4dn(changes, said):
+    assert said in hardware.mismatch(host(**changes), config.instance("g4dn.xlarge"))
+
+
+def test_the_metadata_service_overrules_looks():
+    assert "g5.xlarge (EC2 metadata" in hardware.mismatch(
+        host(instance_type="g5.xlarge"), config.instance("g4dn.xlarge")
+    )
+    odd = host(instance_type="g4dn.xlarge", cpu_model="something new")
+    assert hardware.mismatch(odd, config.instance("g4dn.xlarge")) is None
+
+
+def test_any_host_passes_for_local():
+    assert hardware.mismatch(host(cpu_model="Apple M1"), config.instance("local")) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "precision"),
+    [
+        ({}, "fp16"),
+        ({"compute_capability": "8.0"}, "bf16"),
+        ({"kind": "neuron"}, "bf16"),
+        ({"kind": "cpu", "cpu_flags": ("avx512_bf16",)}, "fp32"),
+        ({"kind": "cpu", "cpu_flags": ("amx_tile", "amx_bf16")}, "bf16"),
+    ],
+)
+def test_precision_of_an_unknown_host_follows_what_its_hardware_is_fast_at(changes, precision):
+    assert hardware.precision(host(**changes)) == precision
+
+
+@pytest.fixture
+def metadata_service():
+    class Imds(http.server.BaseHTTPRequestHandler):
+        def do_PUT(self):
+            self._answer("token-1" if self.headers["X-aws-ec2-metadata-token-ttl-seconds"] else "")
+
+        def do_GET(self):
+            known = self.headers["X-aws-ec2-metadata-token"] == "token-1"
+            self._answer("g4dn.xlarge" if known and self.path.endswith("/instance-type") else "", 200 if known else 401)
+
+        def _answer(self, text, status=200):
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(text.encode())
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.HTTPServer(("127.0.0.1", 0), Imds)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+def test_the_instance_type_is_asked_with_a_token(metadata_service):
+    assert hardware.imds_instance_type(metadata_service) == "g4dn.xlarge"
+
+
+def test_no_metadata_service_means_no_instance_type():
+    assert hardware.imds_instance_type("http://127.0.0.1:9") is None
+
+
+def test_this_host_describes_itself():
+    found = hardware.detect("http://127.0.0.1:9")
+    assert found.vcpus >= 1
+    assert found.memory_bytes > 2**28
+    assert len(found.host_id) == 12
+    assert found == hardware.detect("http://127.0.0.1:9")

@@ -1,0 +1,173 @@
+"""Real processes, real signals: what a repeat can die of, and what is kept."""
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from yocobench import config
+from yocobench.bench import hardware
+from yocobench.launchers.local import LocalLauncher
+from yocobench.schema import CellSpec, Protocol, WorkloadConfig
+
+PROTOCOL = {
+    "repeats": 2,
+    "warmup_steps": 2,
+    "min_steps": 5,
+    "max_steps": 6,
+    "max_measure_s": 30,
+    "target_relative_half_width": 1e-6,
+    "timeout_s": 60,
+    "seed": 0,
+}
+
+
+@pytest.fixture(autouse=True)
+def toys_importable(monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
+def spec(micro=4, protocol=None, **args):
+    return CellSpec(
+        workload=WorkloadConfig(
+            name="toy", _target_="toys.Toy", data=None, sample_unit="sample", global_batch_size=8, args=args
+        ),
+        subset="smoke",
+        dataset_path=None,
+        dataset_items=None,
+        dataset_md5=None,
+        instance="local",
+        kind="cpu",
+        precision="fp32",
+        accelerator_count=0,
+        micro_batch_size=micro,
+        accumulation_steps=8 // micro,
+        protocol=Protocol(**{**PROTOCOL, **(protocol or {})}),
+        code_md5="0" * 32,
+        host_id="h",
+    )
+
+
+def measure(cell, report=lambda progress: None):
+    return LocalLauncher().run(cell, config.instance("local"), Path.cwd(), report)
+
+
+@pytest.fixture
+def child():
+    """The process id of the running repeat, found as this test's child."""
+    import psutil
+
+    def find():
+        for _ in range(200):
+            for process in psutil.Process().children():
+                if "yocobench.bench.measure" in " ".join(process.cmdline()):
+                    return process.pid
+            time.sleep(0.05)
+        raise AssertionError("no repeat was started")
+
+    return find
+
+
+def test_every_step_of_every_repeat_is_kept_and_set_up_is_apart():
+    phases = []
+    found = measure(spec(), lambda progress: phases.append((progress.repeat, progress.phase)))
+    assert found.outcome == "ok"
+    assert [r.outcome for r in found.repeats] == ["ok", "ok"]
+    for repeat in found.repeats:
+        assert len(repeat.step_times_s) == len(repeat.data_wait_s) == len(repeat.losses) == 6  # max_steps
+        assert len(repeat.warmup_step_times_s) == 2
+        assert repeat.samples_per_step == 8
+        assert repeat.import_s > 0
+        assert repeat.first_step_s > 0
+        assert repeat.peak_memory_bytes > 2**24
+        assert repeat.num_parameters == 8 * 8 + 8
+    assert found.repeats[0].heldout == {"initial_heldout_loss": 1.5, "heldout_loss": 1.5}
+    assert found.repeats[1].heldout == {}  # evaluated once: it is not timed, but it is paid
+    assert phases[0] == (0, "setup")
+    assert (1, "measure") in phases
+    assert found.versions["torch"]
+
+
+def test_a_smaller_micro_batch_accumulates_to_the_same_global_batch():
+    parts = measure(spec(micro=2, protocol={"repeats": 1})).repeats[0]
+    assert parts.accumulation_steps == 4
+    assert parts.samples_per_step == 8
+
+
+def test_nan_is_an_outcome_and_stops_the_cell():
+    found = measure(spec(fault="nan", at=9))
+    assert found.outcome == "diverged"
+    assert "nan" in found.reason
+    assert len(found.repeats) == 1
+
+
+def test_out_of_memory_is_an_outcome():
+    found = measure(spec(fault="out of memory", at=12))
+    assert found.outcome == "out_of_memory"
+    assert len(found.repeats[0].step_times_s) == 3  # 12 batches are 6 steps: first, two warm-up, three timed
+
+
+def test_a_corpus_that_vanishes_is_the_users_error_with_its_path():
+    with pytest.raises(ValueError, match=r"data/text/train.bin: gone at batch 9"):
+        measure(spec(fault="vanished", at=9))
+
+
+def test_a_bug_is_a_failure_with_its_traceback():
+    with pytest.raises(RuntimeError, match=r"(?s)Traceback.*ZeroDivisionError: a bug in the workload"):
+        measure(spec(fault="bug", at=9))
+
+
+def test_kill_9_of_a_repeat_is_an_outcome_that_names_the_signal():
+    found = measure(spec(fault="killed", at=9))
+    assert found.outcome == "killed"
+    assert "SIGKILL" in found.reason
+
+
+def test_kill_9_in_a_later_repeat_keeps_the_earlier_one_and_the_steps_it_told(child):
+    cell = spec(protocol={"max_steps": 1000, "max_measure_s": 3}, sleep_s=0.02)
+
+    def kill_second(progress):
+        if progress.repeat == 1 and progress.phase == "measure":
+            os.kill(child(), signal.SIGKILL)
+
+    found = measure(cell, kill_second)
+    assert found.outcome == "ok"  # one whole repeat stands
+    assert [r.outcome for r in found.repeats] == ["ok", "killed"]
+    assert len(found.repeats[1].step_times_s) > 0
+    assert found.repeats[1].samples_per_step == 8
+
+
+def test_a_hanging_repeat_ends_as_timeout():
+    found = measure(spec(fault="hang", at=9, protocol={"timeout_s": 8}))
+    assert found.outcome == "timeout"
+    assert "protocol.timeout_s = 8 s" in found.reason
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_sigterm_end_the_repeat_and_keep_its_steps(number):
+    cell = spec(protocol={"max_steps": 10000, "max_measure_s": 60}, sleep_s=0.02)
+    sent = []
+
+    def interrupt(progress):
+        if progress.phase == "measure" and not sent:
+            sent.append(number)
+            threading.Timer(0.1, os.kill, (os.getpid(), number)).start()
+
+    found = measure(cell, interrupt)
+    assert found.outcome == "interrupted"
+    assert number.name in found.reason or "SIGTERM" in found.reason
+    assert len(found.repeats) == 1
+    assert len(found.repeats[0].step_times_s) > 0
+    assert signal.getsignal(number) is not None
+
+
+def test_a_host_that_is_not_the_type_is_not_measured():
+    found = LocalLauncher().run(spec(), config.instance("p4d.24xlarge"), Path.cwd(), lambda progress: None)
+    assert found.outcome == "unmeasured"
+    assert "not a p4d.24xlarge" in found.reason
+    assert found.detected == hardware.detect()
+    assert found.repeats == ()

@@ -1,0 +1,210 @@
+"""The price snapshot: what is in it, and what a bad one is answered with."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+
+from yocobench import prices
+
+SNAPSHOT = Path(__file__).resolve().parents[1] / "data/prices.json"
+
+
+@pytest.fixture
+def raw() -> dict[str, Any]:
+    """A snapshot of its own: a refreshed data/prices.json changes no test but the last three."""
+
+    def row(instance_type: str, price: str, **other: Any) -> dict[str, Any]:
+        common = {"region": "us-east-1", "zone": None, "usage_class": "on-demand", "as_of": "2026-07-20"}
+        return {
+            "instance_type": instance_type,
+            "price_usd_per_hour": price,
+            "source": "a price list",
+            **common,
+            **other,
+        }
+
+    spot = {"region": "us-east-2", "zone": "us-east-2c", "usage_class": "spot", "as_of": "2026-10-03"}
+    return {
+        "schema": "yocobench.prices/1",
+        "as_of": "2026-07-20",
+        "currency": "USD",
+        "prices": [
+            row("c6i.8xlarge", "1.360000"),
+            row("g4dn.xlarge", "0.526000"),
+            row("m5a.large", "0.086000"),
+            row("p4d.24xlarge", "21.957642"),
+            row("trn1.2xlarge", "1.343750"),
+            row("trn1.2xlarge", "0.134400", **spot),
+        ],
+        "storage": [
+            {
+                "kind": "gp3",
+                "region": "us-east-1",
+                "price_usd_per_gb_month": "0.08",
+                "source": "a price list",
+                "as_of": "2026-07-20",
+            }
+        ],
+        "public_ipv4": {"price_usd_per_hour": "0.005", "source": "a price list", "as_of": "2026-07-20"},
+    }
+
+
+@pytest.fixture
+def recorded(tmp_path: Path, raw: dict[str, Any]) -> prices.PriceList:
+    return prices.load(write(tmp_path, raw))
+
+
+def write(tmp_path: Path, raw: Any) -> Path:
+    path = tmp_path / "prices.json"
+    path.write_text(raw if isinstance(raw, str) else json.dumps(raw), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("instance_type", "price"),
+    [
+        ("m5a.large", "0.086"),
+        ("g4dn.xlarge", "0.526"),
+        ("trn1.2xlarge", "1.34375"),
+        ("c6i.8xlarge", "1.36"),
+        ("p4d.24xlarge", "21.957642"),
+    ],
+)
+def test_on_demand_prices_of_us_east_1_are_exact_decimals(
+    recorded: prices.PriceList, instance_type: str, price: str
+) -> None:
+    found = recorded.find(instance_type, "us-east-1", "on-demand")
+    assert found is not None
+    assert found.price_usd_per_hour == Decimal(price)
+    assert found.as_of == dt.date(2026, 7, 20)
+    assert found.zone is None
+
+
+def test_spot_readings_carry_their_zone_and_their_own_date(recorded: prices.PriceList) -> None:
+    found = recorded.find("trn1.2xlarge", "us-east-2", "spot")
+    assert found is not None
+    assert (found.price_usd_per_hour, found.zone) == (Decimal("0.1344"), "us-east-2c")
+    assert found.as_of == dt.date(2026, 10, 3)
+
+
+def test_a_price_that_the_snapshot_does_not_have_is_none(recorded: prices.PriceList) -> None:
+    assert recorded.find("g4dn.xlarge", "us-east-1", "spot") is None
+    assert recorded.find("local", "us-east-1", "on-demand") is None
+
+
+def test_an_unknown_region_is_answered_with_the_known_ones(recorded: prices.PriceList) -> None:
+    with pytest.raises(ValueError, match="did you mean 'us-east-1'") as caught:
+        recorded.find("g4dn.xlarge", "us-esat-1", "on-demand")
+    assert "Known: us-east-1, us-east-2." in str(caught.value)
+
+
+def test_of_several_zones_the_cheapest_spot_price_is_found(tmp_path: Path, raw: dict[str, Any]) -> None:
+    spot = next(row for row in raw["prices"] if row["usage_class"] == "spot")
+    raw["prices"] += [
+        {**spot, "zone": "us-east-2a", "price_usd_per_hour": "0.12"},
+        {**spot, "zone": "us-east-2b", "price_usd_per_hour": "0.2"},
+    ]
+    found = prices.load(write(tmp_path, raw)).find("trn1.2xlarge", "us-east-2", "spot")
+    assert found is not None
+    assert (found.price_usd_per_hour, found.zone) == (Decimal("0.12"), "us-east-2a")
+
+
+def test_age_counts_days_since_the_oldest_price(recorded: prices.PriceList) -> None:
+    assert recorded.age_days(dt.date(2026, 7, 20)) == 0
+    assert recorded.age_days(dt.date(2026, 11, 23)) == 126  # 11 + 31 + 30 + 31 + 23
+
+
+def test_storage_and_addresses_are_priced(recorded: prices.PriceList) -> None:
+    assert [(row.kind, row.price_usd_per_gb_month) for row in recorded.storage] == [("gp3", Decimal("0.08"))]
+    assert recorded.public_ipv4 is not None
+    assert recorded.public_ipv4.price_usd_per_hour == Decimal("0.005")
+
+
+def test_rows_in_another_order_are_read_alike(tmp_path: Path, raw: dict[str, Any]) -> None:
+    raw["prices"].reverse()
+    found = prices.load(write(tmp_path, raw)).find("g4dn.xlarge", "us-east-1", "on-demand")
+    assert found is not None
+    assert found.price_usd_per_hour == Decimal("0.526")
+
+
+def test_a_bad_file_gives_all_its_errors_at_once_with_places_and_the_way_back(
+    tmp_path: Path, raw: dict[str, Any]
+) -> None:
+    raw["prices"][0]["price_usd_per_hour"] = "-1.36"
+    raw["prices"][1]["price"] = raw["prices"][1].pop("price_usd_per_hour")
+    raw["prices"][2]["source"] = ""
+    raw["prices"][3]["price_usd_per_hour"] = 0.526
+    raw["prices"][4]["region"] = "Virginia"
+    raw["currency"] = "EUR"
+    path = write(tmp_path, raw)
+    with pytest.raises(ValueError, match=r"prices\.json: 7 error\(s\)") as caught:
+        prices.load(path)
+    message = str(caught.value)
+    assert "prices.0.price_usd_per_hour: Input should be greater than 0 (got '-1.36')" in message
+    assert "prices.1.price: unknown key (money keys carry their unit: price_usd_per_hour" in message
+    assert "prices.1.price_usd_per_hour: is missing" in message
+    assert "prices.2.source: " in message
+    assert "prices.3.price_usd_per_hour: Value error, write money as a string" in message
+    assert "prices.4.region: " in message
+    assert "currency: Input should be 'USD' (got 'EUR')" in message
+    assert f"git checkout {path}" in message
+
+
+@pytest.mark.parametrize("price", ["0", "0.000000", "NaN", "Infinity", "free", "", None])
+def test_a_price_is_a_positive_number(tmp_path: Path, raw: dict[str, Any], price: Any) -> None:
+    raw["prices"][0]["price_usd_per_hour"] = price
+    with pytest.raises(ValueError, match=r"prices\.0\.price_usd_per_hour: "):
+        prices.load(write(tmp_path, raw))
+
+
+def test_two_rows_for_one_price_are_refused(tmp_path: Path, raw: dict[str, Any]) -> None:
+    raw["prices"].append({**raw["prices"][0], "price_usd_per_hour": "9"})
+    with pytest.raises(ValueError, match=r"2 rows for c6i\.8xlarge us-east-1 on-demand; keep one"):
+        prices.load(write(tmp_path, raw))
+
+
+def test_the_list_is_no_younger_than_its_oldest_row(tmp_path: Path, raw: dict[str, Any]) -> None:
+    raw["prices"][0]["as_of"] = "2025-01-01"
+    with pytest.raises(ValueError, match=r"prices\.0\.as_of: 2025-01-01 is before the list's as_of 2026-07-20"):
+        prices.load(write(tmp_path, raw))
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "is not JSON"),
+        ('{"schema": "yocobench.prices/1", "pri', "is not JSON"),
+        ("[]", "schema: 'list' is not known. Known: yocobench.prices/1"),
+        ('{"schema": "yocobench.prices/2"}', "schema: 'yocobench.prices/2' is not known. Known: yocobench.prices/1"),
+    ],
+)
+def test_a_file_that_is_cut_or_of_another_schema_is_named(tmp_path: Path, text: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        prices.load(write(tmp_path, text))
+
+
+def test_the_recorded_snapshot_prices_every_type_of_the_default_study_even_the_retired_one() -> None:
+    snapshot = prices.load(SNAPSHOT)
+    params = OmegaConf.load(SNAPSHOT.parents[1] / "params.yaml")
+    for instance_type in set(params.instances) - {"local"}:
+        assert snapshot.find(instance_type, params.region, "on-demand") is not None, instance_type
+
+
+def test_the_recorded_snapshot_is_sorted_and_laid_out_for_a_diff() -> None:
+    text = SNAPSHOT.read_text(encoding="utf-8")
+    raw = json.loads(text)
+    keys = [(row["instance_type"], row["region"], row["usage_class"], row["zone"] or "") for row in raw["prices"]]
+    assert keys == sorted(keys)
+    assert text == json.dumps(raw, indent=2) + "\n"
+
+
+def test_the_recorded_snapshot_dates_itself_by_its_oldest_price() -> None:
+    snapshot = prices.load(SNAPSHOT)
+    assert snapshot.as_of == min(price.as_of for price in snapshot.prices)

@@ -1,0 +1,184 @@
+"""Verdicts and who is chosen. Run: pytest tests/test_selection_decide.py"""
+
+from decimal import Decimal
+
+import pytest
+
+from selection_cases import DAY, candidate, terms, without_number
+from yocobench.schema import Restrict
+from yocobench.selection.decide import decide_workload
+
+# 3.6 M samples: slow 10 h and 1.00 USD, middle 2 h and 2.00 USD, fast 1 h and 6.00 USD
+SLOW = candidate("slow", 100, "0.10", is_cpu_only=True)
+MIDDLE = candidate("middle", 500, "1.00")
+FAST = candidate("fast", 1000, "6.00")
+THREE = [SLOW, MIDDLE, FAST]
+
+
+@pytest.mark.parametrize(
+    ("objective", "chosen"),
+    [("cheapest", "slow"), ("fastest", "fast"), ("balanced", "middle")],  # USD times h: 10, 4, 6
+)
+def test_each_objective_has_its_winner(objective, chosen):
+    decision = decide_workload(THREE, terms(objective=objective))
+    assert (decision.verdict, decision.chosen, decision.probability_best) == ("measured", chosen, 1.0)
+
+
+def test_an_unknown_objective_lists_the_known_ones():
+    with pytest.raises(ValueError, match="'greenest'; known: cheapest, fastest, balanced"):
+        decide_workload(THREE, terms(objective="greenest"))
+
+
+def test_the_deadline_rules_out_the_slow_one():
+    decision = decide_workload(THREE, terms(deadline_h=5))
+    assert decision.chosen == "middle"
+    assert decision.row("slow").why == "10 h, 100 % over the deadline"
+
+
+def test_the_budget_rules_out_the_fast_one():
+    decision = decide_workload(THREE, terms(objective="fastest", budget_usd=Decimal(5)))
+    assert decision.chosen == "middle"
+    assert decision.row("fast").why == "6.00 USD, 20 % over the budget"
+
+
+def test_deadline_and_budget_hold_under_every_objective():
+    decision = decide_workload(THREE, terms(objective="cheapest", deadline_h=1.5, budget_usd=Decimal(5)))
+    assert decision.verdict == "infeasible"
+    assert decision.chosen is None
+
+
+def test_infeasible_names_the_nearest_miss():
+    # over the worse limit: slow 900 %, middle 100 %, fast 20 %
+    decision = decide_workload(THREE, terms(deadline_h=1, budget_usd=Decimal(5)))
+    assert decision.nearest_miss is not None
+    assert decision.nearest_miss.instance == "fast"
+    assert decision.nearest_miss.over_percent == pytest.approx(20)
+    assert decision.sentence == (
+        "Infeasible: nothing meets the limits within 1 h and 5.00 USD. "
+        "Nearest miss: fast (6.00 USD, 20 % over the budget)."
+    )
+
+
+def test_measured_says_how_it_compares_with_the_baseline():
+    decision = decide_workload(THREE, terms(objective="fastest"))
+    assert decision.sentence == (
+        "fast is the fastest: 1 h and 6.00 USD, 10 times as fast as slow at 600 % of its cost, "
+        "probability of being the best 100 %."
+    )
+
+
+def test_an_estimate_that_could_still_win_makes_it_provisional():
+    rival = candidate("rival", 90, "0.10", spread=1.5, source="estimated")  # 1.11 USD, 0.74 at best
+    decision = decide_workload([*THREE, rival], terms())
+    assert (decision.verdict, decision.chosen, decision.too_close_to) == ("provisional", "slow", ("rival",))
+    assert "rival could still win and is only estimated" in decision.sentence
+
+
+def test_an_estimate_that_cannot_win_leaves_it_measured():
+    hopeless = candidate("hopeless", 10, "0.10", spread=1.5, source="estimated")  # 10 USD, 6.67 at best
+    assert decide_workload([*THREE, hopeless], terms()).verdict == "measured"
+
+
+def test_an_estimated_winner_is_provisional_even_alone():
+    decision = decide_workload([candidate("slow", 100, "0.10", spread=1.1, source="extrapolated")], terms())
+    assert decision.verdict == "provisional"
+    assert "slow is itself only extrapolated" in decision.sentence
+
+
+def test_overlapping_measurements_are_too_close_and_say_which_is_cheaper_to_live_with():
+    # 1.00 USD each way of 5 %; the dear one is a little better at the median
+    close = candidate("close", 1010, "1.00", spread=1.05)
+    decision = decide_workload([candidate("slow", 100, "0.10", spread=1.05), close], terms())
+    assert (decision.verdict, decision.chosen) == ("too_close", "close")
+    assert decision.cheaper_to_live_with == "slow"
+    assert decision.sentence.startswith("Too close to call between close and slow: their intervals overlap.")
+    assert decision.sentence.endswith("Cheaper to live with, by the hour: slow.")
+
+
+def test_equal_candidates_share_a_rank_and_the_probability():
+    twins = [candidate("twin-a", 100, "0.10"), candidate("twin-b", 100, "0.10")]
+    decision = decide_workload([*twins, FAST], terms())
+    assert [(row.instance, row.rank, row.p_best) for row in decision.rows] == [
+        ("twin-a", 1, 0.5),
+        ("twin-b", 1, 0.5),
+        ("fast", 3, 0.0),
+    ]
+    assert decision.verdict == "too_close"
+    assert decision.row("twin-b").why == "a tie with twin-a"
+
+
+def test_an_unmeasured_candidate_without_an_estimate_keeps_it_provisional():
+    decision = decide_workload([*THREE, without_number("new", "unmeasured", "no facts to estimate from")], terms())
+    assert decision.verdict == "provisional"
+    assert decision.sentence.endswith("new has no number.")
+    assert [one.instance for one in decision.unmeasured] == ["new"]
+
+
+def test_nothing_with_a_number_is_provisional_and_says_so():
+    decision = decide_workload([without_number("new", "unmeasured", "not run yet")], terms())
+    assert (decision.verdict, decision.chosen) == ("provisional", None)
+    assert decision.sentence == "Provisional: no candidate has a number yet; to be measured: new."
+    assert [one.instance for one in decision.measure_next] == ["new"]
+
+
+def test_nothing_left_to_choose_is_infeasible():
+    decision = decide_workload([without_number("old", "excluded", "retired")], terms())
+    assert (decision.verdict, decision.sentence) == ("infeasible", "Infeasible: none of the candidates can be chosen.")
+
+
+def test_exclusions_keep_their_reason_source_and_date():
+    old = without_number("inf1", "excluded", "cannot train", reason_source="user guide", reason_as_of=DAY)
+    left = decide_workload([SLOW, old], terms()).excluded[0]
+    assert (left.instance, left.reason, left.reason_source, left.reason_as_of) == (
+        "inf1",
+        "cannot train",
+        "user guide",
+        DAY,
+    )
+
+
+def test_this_machine_has_a_row_but_no_rank():
+    local = candidate("local", 10_000, None, can_be_chosen=False)
+    row = decide_workload([SLOW, local], terms(objective="fastest")).row("local")
+    assert (row.rank, row.cost_usd, row.p_best, row.hours, row.speed_up) == (None, None, None, 0.1, 100.0)
+
+
+def test_cpu_only_restricts_the_choice_and_keeps_the_rows():
+    decision = decide_workload(THREE, terms(objective="fastest", restrict=Restrict(cpu_only=True)))
+    assert decision.chosen == "slow"
+    assert decision.row("fast").why == "cannot be chosen: restrict.cpu_only leaves it out"
+
+
+def test_a_list_restricts_the_choice():
+    decision = decide_workload(THREE, terms(objective="fastest", restrict=Restrict(instances=("slow", "middle"))))
+    assert decision.chosen == "middle"
+
+
+def test_a_replayed_verdict_says_so():
+    decision = decide_workload([candidate("slow", 100, "0.10", source="replayed")], terms())
+    assert decision.verdict == "measured"
+    assert "(numbers replayed from recorded runs)" in decision.sentence
+    assert decision.sources == ("replayed",)
+
+
+def test_a_missing_baseline_leaves_ratios_unknown():
+    decision = decide_workload([MIDDLE], terms())
+    assert (decision.rows[0].speed_up, decision.rows[0].cost_ratio) == (None, None)
+    assert decision.warnings == ("the baseline slow has no number: no speed-up or cost ratio is stated",)
+
+
+def test_a_winner_that_may_miss_the_deadline_is_warned_of():
+    decision = decide_workload([candidate("slow", 100, "0.10", spread=1.2)], terms(deadline_h=10))
+    assert decision.warnings == ("slow meets the limits with a probability of 50 % only",)
+
+
+def test_two_candidates_of_one_name_are_refused():
+    with pytest.raises(ValueError, match="slow given more than once"):
+        decide_workload([SLOW, SLOW], terms())
+
+
+def test_a_loser_says_what_its_speed_and_its_price_do():
+    assert (
+        decide_workload(THREE, terms()).row("fast").why
+        == "10 times as fast at 60 times the hourly price: 6 times the cost"
+    )

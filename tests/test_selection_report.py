@@ -1,0 +1,163 @@
+"""Pages, tables and the file. Run: pytest tests/test_selection_report.py"""
+
+import io
+import json
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from selection_cases import DAY, candidate, terms, without_number
+from yocobench.selection import report, tables, wording
+from yocobench.selection.decide import decide_workload
+from yocobench.selection.decision import DecisionDocument, dump, load
+
+
+@pytest.fixture
+def decision():
+    return decide_workload(
+        [
+            candidate("slow", 100, "0.10"),
+            candidate("guess", 1000, "1.20", spread=1.5, source="estimated", measure_bill_usd=Decimal("0.01")),
+            candidate("local", 200, None, can_be_chosen=False),
+            without_number("inf1", "excluded", "cannot train", reason_source="user guide", reason_as_of=DAY),
+        ],
+        terms(deadline_h=20),
+    )
+
+
+def test_the_file_comes_back_as_it_was_written(decision):
+    assert load(dump((decision,))) == (decision,)
+
+
+def test_money_is_written_as_decimal_strings_under_a_named_schema(decision):
+    document = json.loads(dump((decision,)))
+    assert document["schema"] == "yocobench.decision/1"
+    assert document["decisions"][0]["rows"][0]["cost_usd"] == "1.000000"
+
+
+def test_the_schema_can_be_exported():
+    assert set(DecisionDocument.model_json_schema(by_alias=True)["properties"]) == {"schema", "decisions"}
+
+
+def test_a_file_of_another_schema_is_refused():
+    with pytest.raises(ValueError, match=r"decision.json: schema: .*run `dvc repro`"):
+        load('{"schema": "yocobench.decision/0", "decisions": []}')
+
+
+def test_a_file_cut_in_half_is_refused(decision):
+    with pytest.raises(ValueError, match="not whole JSON"):
+        load(dump((decision,))[:100])
+
+
+def test_the_documentation_is_true():
+    page = Path(__file__).parents[1] / "docs" / "decision.md"
+    assert page.read_text() == report.documentation(), "run: python -m yocobench.selection.report > docs/decision.md"
+
+
+def test_every_field_of_the_file_is_described():
+    definitions = DecisionDocument.model_json_schema(by_alias=True)["$defs"]
+    bare = [
+        f"{model}.{name}"
+        for model, schema in definitions.items()
+        for name, field in schema["properties"].items()
+        if "description" not in field
+    ]
+    assert bare == []
+
+
+def test_the_page_has_the_sentence_first_then_the_table(decision):
+    page = report.markdown([decision], ["dvc repro"])
+    assert page.index("## yoco-det") < page.index(decision.sentence) < page.index("| instance |")
+    assert "### What would change it" in page
+    assert page.endswith("```\ndvc repro\n```\n")
+
+
+def test_estimates_carry_a_tilde_and_measurements_do_not(decision):
+    cells = {row.instance: report.cells(row, decision) for row in decision.rows}
+    assert cells["guess"][2].startswith("~1 (")
+    assert cells["slow"][1] == "measured"
+    assert cells["slow"][2] == "10"
+    assert cells["local"][3] == ""
+
+
+def test_the_page_states_exclusions_with_source_and_date(decision):
+    assert "- inf1, excluded: cannot train (user guide, 2026-07-20)" in report.markdown([decision], [])
+
+
+def test_the_page_says_when_no_measurement_pays():
+    page = report.markdown([decide_workload([candidate("slow", 100, "0.10")], terms())], [])
+    assert "No measurement would save more on this job than it costs." in page
+
+
+def test_the_page_is_at_most_nine_columns_wide(decision):
+    lines = report.markdown([decision], []).splitlines()
+    assert max(line.count(" | ") + 1 for line in lines if line.startswith("|")) <= 9
+
+
+def test_the_readme_block_replaces_itself(decision):
+    block = report.readme_block([decision])
+    old = f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n"
+    once = report.replace_block(old, block)
+    assert once == f"before\n{block}\nafter\n"
+    assert report.replace_block(once, block) == once
+
+
+@pytest.mark.parametrize(
+    "readme", ["none", report.BEGIN, f"{report.END}{report.BEGIN}", 2 * (report.BEGIN + report.END)]
+)
+def test_a_readme_without_one_pair_of_markers_is_refused(readme):
+    with pytest.raises(ValueError, match="needs exactly one"):
+        report.replace_block(readme, "block")
+
+
+def test_the_terminal_table_has_every_candidate(decision):
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(tables.terminal([decision]))
+    text = console.export_text()
+    assert all(name in text for name in ("slow", "guess", "local", "inf1", "Provisional"))
+
+
+def test_metrics_are_small_and_flat(decision):
+    values = tables.metrics([decision])["yoco-det"]
+    assert (values["verdict"], values["chosen"], values["cost_usd"], values["hours"]) == (
+        "provisional",
+        "slow",
+        1.0,
+        10.0,
+    )
+
+
+def test_plots_have_a_line_per_number_and_leave_the_unknown_empty(decision):
+    lines = tables.plots_csv([decision]).splitlines()
+    assert lines[0] == "workload,instance,source,hours,hours_low,hours_high,cost_usd,cost_low_usd,cost_high_usd"
+    assert lines[1] == "yoco-det,slow,measured,10.0,10.0,10.0,1.000000,1.000000,1.000000"
+    assert lines[3] == "yoco-det,local,measured,5.0,5.0,5.0,,,"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0"), (72.0, "72"), (3.5555, "3.56"), (0.00417, "0.00417"), (1234.5, "1,234"), (0.00001, "1.0e-05")],
+)
+def test_numbers_have_three_digits(value, text):
+    assert wording.number(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.0, "0 %"), (0.004, "under 1 %"), (0.5, "50 %"), (0.9999, "over 99 %"), (1.0, "100 %")]
+)
+def test_probabilities_are_not_rounded_to_certainty(value, text):
+    assert wording.probability(value) == text
+
+
+def test_long_job_lengths_are_words():
+    assert wording.samples(7.2e6, "image") == "7.20 million images"
+    assert wording.samples(1e9, "token") == "1 billion tokens"
+    assert wording.samples(343_123, "image") == "343,000 images"
+
+
+def test_long_lists_end_in_a_count():
+    assert wording.listed(["a", "b", "c", "d", "e"]) == "a, b, c and 2 others"
+    assert wording.listed(["a", "b"]) == "a and b"
+    assert wording.listed(["a"]) == "a"

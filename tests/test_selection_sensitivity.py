@@ -1,0 +1,95 @@
+"""Where the winner changes, by hand. Run: pytest tests/test_selection_sensitivity.py"""
+
+from decimal import Decimal
+
+import pytest
+
+from selection_cases import candidate, terms
+from yocobench.selection.decide import decide_workload
+from yocobench.selection.model import OneOff
+
+SLOW = candidate("slow", 100, "0.10")  # 10 h, 1.00 USD
+FAST = candidate("fast", 1000, "1.25")  # 1 h, 1.25 USD
+
+
+def flips(decision):
+    return {(one.kind, one.direction): (pytest.approx(one.at, rel=1e-9), one.winner) for one in decision.sensitivity}
+
+
+def test_the_winner_may_grow_dearer_until_it_costs_as_much_as_the_second():
+    # 10 h at 0.125 USD/h are 1.25 USD
+    one = next(one for one in decide_workload([SLOW, FAST], terms()).sensitivity if one.kind == "price")
+    assert (one.at, one.change_percent, one.winner) == (pytest.approx(0.125), pytest.approx(25), "fast")
+    assert one.sentence == "slow wins unless its price rises 25 %, to 0.125 USD/h: then fast wins"
+
+
+def test_storage_stays_when_the_price_rises():
+    # 1 h at (p + 0.25) USD/h is 2.00 USD at p = 1.75
+    mine = candidate("fast", 1000, "1.25", storage_usd_per_hour=Decimal("0.25"))
+    decision = decide_workload([mine, candidate("slow", 100, "0.20")], terms())
+    assert flips(decision)[("price", "above")] == (1.75, "slow")
+
+
+def test_long_jobs_pay_for_a_long_start():
+    # slow: 0.10 USD/h, 1/360000 h per sample; heavy: 0.5 h of set-up at 0.80 USD/h, 1/3600000 h per sample.
+    # 0.1 n / 360000 = 0.8 (0.5 + n / 3600000) at n = 0.4 / (0.1/360000 - 0.8/3600000) = 7.2 million
+    heavy = candidate("heavy", 1000, "0.80", one_off=OneOff(total_s=1800, low_s=1800, high_s=1800))
+    decision = decide_workload([SLOW, heavy], terms())
+    assert decision.chosen == "slow"
+    assert flips(decision)[("job", "above")] == (7.2e6, "heavy")
+    assert decision.row("heavy").breakeven_samples == pytest.approx(7.2e6)
+    assert "over 7.20 million images, heavy wins" in [one.sentence for one in decision.sensitivity]
+    long = decide_workload([SLOW, heavy], terms(job_samples=1e7))
+    assert long.chosen == "heavy"
+    assert flips(long)[("job", "below")] == (7.2e6, "slow")
+
+
+def test_a_longer_job_misses_the_deadline():
+    # slow needs 10 h for 3.6 M: with 20 h it does 7.2 M
+    assert flips(decide_workload([SLOW, FAST], terms(deadline_h=20)))[("job", "above")] == (7.2e6, "fast")
+
+
+def test_a_shorter_deadline_needs_the_faster_one_and_a_longer_one_the_cheaper():
+    assert flips(decide_workload([SLOW, FAST], terms()))[("deadline", "below")] == (10.0, "fast")
+    assert flips(decide_workload([SLOW, FAST], terms(deadline_h=5)))[("deadline", "above")] == (10.0, "slow")
+
+
+def test_below_every_time_nothing_meets_the_deadline():
+    decision = decide_workload([FAST], terms(deadline_h=5))
+    assert flips(decision)[("deadline", "below")] == (1.0, None)
+
+
+def test_more_budget_buys_the_faster_one():
+    decision = decide_workload([SLOW, FAST], terms(objective="fastest", budget_usd=Decimal("1.10")))
+    assert decision.chosen == "slow"
+    assert flips(decision)[("budget", "above")] == (1.25, "fast")
+
+
+def test_no_price_unseats_the_fastest_without_a_budget():
+    assert ("price", "above") not in flips(decide_workload([SLOW, FAST], terms(objective="fastest")))
+
+
+def test_the_balance_flips_where_cost_times_time_is_equal():
+    # slow: 10 USD h. fast at p: p USD h
+    decision = decide_workload([SLOW, FAST], terms(objective="balanced"))
+    assert decision.chosen == "fast"
+    assert flips(decision)[("price", "above")] == (10.0, "slow")
+
+
+def test_a_loser_says_what_it_needs():
+    # fast: 1.25 to 1.00 USD is 20 % cheaper, or 25 % faster
+    row = decide_workload([SLOW, FAST], terms()).row("fast")
+    assert row.wins_if_price_falls_percent == pytest.approx(20)
+    assert row.wins_if_faster_percent == pytest.approx(25)
+
+
+def test_no_price_helps_a_late_one_but_speed_does():
+    # slow: 10 h, must be within 5 h: 100 % faster
+    row = decide_workload([SLOW, FAST], terms(deadline_h=5)).row("slow")
+    assert row.wins_if_price_falls_percent is None
+    assert row.wins_if_faster_percent == pytest.approx(100)
+
+
+def test_the_winner_needs_nothing():
+    row = decide_workload([SLOW, FAST], terms()).row("slow")
+    assert (row.wins_if_price_falls_percent, row.wins_if_faster_percent) == (None, None)

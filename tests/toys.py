@@ -1,0 +1,59 @@
+"""A workload small enough to misbehave on purpose. Found by `_target_: toys.Toy` when tests/ is on PYTHONPATH."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from yocobench.bench.workloads.base import Workload
+
+
+class Toy(Workload):
+    """One linear layer. `fault` says what goes wrong at batch number `at`."""
+
+    def __init__(self, fault: str = "", at: int = 8, width: int = 8, sleep_s: float = 0.0) -> None:
+        self.fault, self.at, self.width, self.sleep_s = fault, at, width, sleep_s
+
+    def build(self) -> nn.Module:
+        return nn.Linear(self.width, self.width)
+
+    def loss(self, model: nn.Module, batch: Tensor) -> Tensor:
+        return ((model(batch) - batch) ** 2).mean()
+
+    def batches(self, data: Path | None, num_items: int | None, batch_size: int, seed: int) -> Iterator[Tensor]:
+        generator = torch.Generator().manual_seed(seed)
+        number = 0
+        while True:
+            if number >= self.at:
+                self._fail(number)
+            time.sleep(self.sleep_s)
+            value = float("nan") if self.fault == "nan" and number >= self.at else 1.0
+            yield value * torch.randn(batch_size, self.width, generator=generator)
+            number += 1
+
+    def _fail(self, number: int) -> None:
+        if self.fault == "out of memory":
+            raise MemoryError("no more memory")
+        if self.fault == "vanished":
+            raise FileNotFoundError(f"data/text/train.bin: gone at batch {number}")
+        if self.fault == "bug":
+            raise ZeroDivisionError("a bug in the workload")
+        if self.fault == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.fault == "hang":
+            time.sleep(3600)
+
+    def example_batch(self, batch_size: int) -> Tensor:
+        return torch.zeros(batch_size, self.width)
+
+    def samples_per_item(self) -> int:
+        return 1
+
+    def evaluate(self, model: nn.Module, data: Path | None) -> dict[str, float]:
+        return {"heldout_loss": 1.5}
