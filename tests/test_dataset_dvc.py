@@ -26,14 +26,19 @@ PIPELINE = {
 def dvc(folder, *arguments, **environment):
     finished = subprocess.run(
         [sys.executable, "-m", "dvc", *arguments],
-        cwd=folder, env=os.environ | {"DVC_NO_ANALYTICS": "1"} | environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=folder,
+        env=os.environ | {"DVC_NO_ANALYTICS": "1"} | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert finished.returncode == 0, finished.stdout + finished.stderr
     return finished.stdout
 
 
 def tree(folder):
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    # Not data/.gitignore: git's, not DVC's.
+    files = sorted(path for kind in ("text", "images") for path in (folder / kind).rglob("*") if path.is_file())
     return {path.relative_to(folder).as_posix(): hashlib.md5(path.read_bytes()).hexdigest() for path in files}
 
 

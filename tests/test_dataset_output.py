@@ -1,4 +1,5 @@
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -104,6 +105,23 @@ def test_a_mistake_is_one_line_and_exit_status_2(repository, capsys):
     assert capsys.readouterr().err.startswith("error: data.text.source 'nowhere' does not exist")
     assert dataset.main(["text", "data.text.vocab=9"]) == 2
     assert "data.text.vocab: unknown key; did you mean 'vocab_size'?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["text", "images"])
+def test_a_write_that_fails_half_way_is_one_line_and_leaves_nothing(repository, kind):
+    # A limit on the size of a file stands in for a full disk: the system refuses the write in the same way.
+    finished = subprocess.run(
+        [sys.executable, "-m", "yocobench.dataset", kind],
+        cwd=repository,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1500, 1500)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert finished.returncode == 2
+    assert finished.stderr.startswith("error: ")
+    assert len(finished.stderr.splitlines()) == 1
+    assert left(repository) == []
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")

@@ -43,7 +43,9 @@ Estimator = Callable[[Evidence], tuple[Rate | None, str]]
 """An estimated rate, or none and the reason."""
 
 
-def candidate(evidence: Evidence, study: Study, prices: PriceList, detected: Detected, estimator: Estimator) -> Candidate:
+def candidate(
+    evidence: Evidence, study: Study, prices: PriceList, detected: Detected, estimator: Estimator
+) -> Candidate:
     """One candidate of a decision."""
     planned, instance = evidence.planned, evidence.instance
     status, reason, rate = _number(evidence, estimator)

@@ -1,10 +1,10 @@
 """Stage `compare`: query MLflow, estimate what was not measured, price everything, decide, report.
 
     python -m yocobench.compare                                   # as `dvc repro` does
-    python -m yocobench.compare objective=fastest job.deadline_h=12 job.tokens=1e9
+    python -m yocobench.compare objective=fastest job.deadline_h=12 job.tokens=1e9      # what if: printed only
 
-Nothing is trained here. Runs are found by cell key, so those of a Hydra sweep or of a colleague on the same store count.
-Receipts that the store lacks are logged first, so a fresh clone compares too. Runs at each `dvc repro`.
+Nothing is trained here. Runs are found by cell key, so those of a Hydra sweep or of a colleague on the same store
+count. Receipts that the store lacks are logged first, so a fresh clone compares too. Runs at each `dvc repro`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import json
 import sys
 from pathlib import Path
 
+from hydra.core.hydra_config import HydraConfig
 from rich.console import Console
 
 from yocobench import config, prices
@@ -47,9 +48,13 @@ def main(cfg: Config) -> None:
     decisions = tuple(
         _decide(cfg, config.workload(name), instances, detected, snapshot, store, root) for name in cfg.workloads
     )
+    Console().print(tables.terminal(decisions))
+    changed = HydraConfig.get().overrides.task
+    if changed:
+        print(f"What if {', '.join(changed)}: shown, not kept. To keep it, change params.yaml and type dvc repro")
+        return
     _write(root, decisions, reproduce(cfg, snapshot))
     _log(store, root, decisions)
-    Console().print(tables.terminal(decisions))
     print("Pages: results/decision.md, results/decision.json; runs: make ui")
 
 

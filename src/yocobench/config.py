@@ -22,7 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ValidationError
 
 from yocobench import sweep
-from yocobench.schema import Chip, Config, Instance, LauncherConfig, Study, Subset, WorkloadConfig
+from yocobench.schema import Chip, Config, Instance, LauncherConfig, MachineImages, Study, Subset, WorkloadConfig
 
 Model = TypeVar("Model", bound=BaseModel)
 GROUPS: dict[str, type[BaseModel]] = {
@@ -79,6 +79,11 @@ def workload(name: str) -> WorkloadConfig:
 def subset(name: str) -> Subset:
     """conf/subset/<name>.yaml."""
     return _typed(entry("subset", name), Subset)
+
+
+def images() -> MachineImages:
+    """conf/images.yaml: the machine image of each accelerator family."""
+    return _validate(MachineImages, OmegaConf.load(root() / "conf/images.yaml"), "conf/images.yaml")
 
 
 def study(overrides: list[str] | None = None) -> Study:

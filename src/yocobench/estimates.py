@@ -11,9 +11,7 @@ from yocobench.schema import WorkloadConfig
 from yocobench.selection.model import Rate
 
 
-def estimator_for(
-    workload: WorkloadConfig, known: Sequence[Evidence], detected: Detected, root: Path
-) -> Estimator:
+def estimator_for(workload: WorkloadConfig, known: Sequence[Evidence], detected: Detected, root: Path) -> Estimator:
     """Placeholder until estimate/ lands (next commit)."""
 
     def estimate(evidence: Evidence) -> tuple[Rate | None, str]:

@@ -1,142 +1,166 @@
-"""The dated price snapshot (data/prices.json): what each type costs, read and checked.
+"""Stage `prices`: live prices into the snapshot data/prices.json; what AWS does not answer keeps its row and its date.
 
-Money is Decimal, from strings. Every price has its region, usage class, source and date. Not covered: fetching live
-prices, and what a run costs (selection/).
+    python -m yocobench.prices                       # the study's types in the study's region
+    python -m yocobench.prices region=eu-central-1   # another region's, added
+
+Without credentials or network the snapshot stays as it is, one line says so, and that is no error: the decision names
+its age. The snapshot itself is pricelist.py.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-import difflib
-import json
-from collections import Counter
-from decimal import Decimal
-from pathlib import Path
-from typing import Annotated, Any, Literal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
 
-from pydantic import BeforeValidator, Field, ValidationError
+from yocobench import config, pricelist
+from yocobench.pricelist import (
+    SNAPSHOT,
+    Commitment,
+    Offer,
+    Price,
+    PriceList,
+    StoragePrice,
+    load,
+)
+from yocobench.schema import Config, StaleAfter, UsageClass
 
-from yocobench.schema import Frozen, Name, Sourced, UsageClass
-
-SNAPSHOT = Path("data/prices.json")
-SCHEMA = "yocobench.prices/1"
-
-
-def _text(value: Any) -> Any:
-    if not isinstance(value, str | Decimal):
-        raise ValueError('write money as a string, such as "0.526": a float would round it')
-    return value
-
-
-Usd = Annotated[Decimal, BeforeValidator(_text), Field(gt=0)]
-Region = Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")]
+__all__ = ["SNAPSHOT", "Price", "PriceList", "load"]
+Answer = TypeVar("Answer")
 
 
-class Price(Sourced):
-    """One type's hourly price: Linux, shared tenancy. A price is not an offer: retired types keep theirs."""
+@dataclass
+class Found:
+    """What AWS answered, and in words what it did not. A null list: not answered, so what is old stays."""
 
-    instance_type: Name
-    region: Region
-    zone: str | None
-    """Availability zone, for spot; null for on-demand, which is the same in the whole region."""
-    usage_class: UsageClass
-    price_usd_per_hour: Usd
-
-
-class StoragePrice(Sourced):
-    """One volume kind's price, without extra IOPS or throughput."""
-
-    kind: Name
-    region: Region
-    price_usd_per_gb_month: Usd
+    prices: list[Price] = field(default_factory=list)
+    spot: list[Price] | None = None
+    offers: list[Offer] = field(default_factory=list)
+    storage: list[StoragePrice] = field(default_factory=list)
+    commitments: list[Commitment] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
 
 
-class AddressPrice(Sourced):
-    """A public IPv4 address, in every region."""
+def fetch(instance_types: list[str], region: str, now: dt.datetime) -> Found:
+    """Ask AWS for everything. Raises NoCredentials and Unreachable: then nothing else would answer either."""
+    from yocobench.aws import offerings, prices, session
 
-    price_usd_per_hour: Usd
+    found, today = Found(), now.date()
 
+    def tried(what: str, ask: Callable[[], Answer]) -> Answer | None:
+        try:
+            return ask()
+        except (session.NoCredentials, session.Unreachable):
+            raise
+        except session.AwsError as error:
+            found.problems.append(f"{what}: {error}")
+            return None
 
-class PriceList(Frozen):
-    """data/prices.json. `as_of` is the age of its oldest price."""
-
-    schema_name: Literal["yocobench.prices/1"] = Field(alias="schema")
-    as_of: dt.date
-    currency: Literal["USD"]
-    prices: Annotated[tuple[Price, ...], Field(min_length=1)]
-    storage: tuple[StoragePrice, ...]
-    public_ipv4: AddressPrice | None
-
-    def find(self, instance_type: str, region: str, usage_class: UsageClass) -> Price | None:
-        """The price, or None where the snapshot has none; of several zones (spot), the cheapest.
-
-        Raises ValueError for a region of which the snapshot knows nothing: rather a typing mistake than a gap.
-        """
-        known = sorted({price.region for price in self.prices})
-        if region not in known:
-            near = difflib.get_close_matches(region, known, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else "."
-            raise ValueError(
-                f"region {region!r} has no price in the snapshot of {self.as_of}{hint} Known: {', '.join(known)}. "
-                "Set `region` in params.yaml, or add the region's prices to data/prices.json"
-            )
-        key = (instance_type, region, usage_class)
-        found = [price for price in self.prices if (price.instance_type, price.region, price.usage_class) == key]
-        return min(found, key=lambda price: price.price_usd_per_hour, default=None)
-
-    def age_days(self, today: dt.date) -> int:
-        """Days since the oldest price was read."""
-        return (today - self.as_of).days
+    zones = tried(f"offers in {region}", lambda: offerings.zones(instance_types, region))
+    for name, places in (zones or {}).items():
+        source = "EC2 DescribeInstanceTypeOfferings"
+        found.offers.append(Offer(instance_type=name, region=region, zones=places, source=source, as_of=today))
+    for name in instance_types:
+        priced = tried(f"{name} on-demand", lambda name=name: prices.instance(name, region, today))  # type: ignore[misc]
+        if priced is not None:
+            found.prices.append(priced[0])
+            found.commitments += priced[1]
+        plans = tried(
+            f"{name} Savings Plans",
+            lambda name=name: prices.savings_plans(name, region, today),  # type: ignore[misc]
+        )
+        found.commitments += plans or []
+    found.spot = tried(f"spot in {region}", lambda: prices.spot(instance_types, region, now))
+    volume = tried(f"gp3 in {region}", lambda: prices.gp3(region, today))
+    found.storage += [volume] if volume is not None else []
+    return found
 
 
-def load(path: Path) -> PriceList:
-    """The snapshot, validated. Raises ValueError with every error in it, each with its place; OSError if unreadable."""
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise _bad(path, [f"is not JSON: {error}"]) from None
-    if not isinstance(raw, dict) or raw.get("schema") != SCHEMA:
-        found = raw.get("schema") if isinstance(raw, dict) else type(raw).__name__
-        raise _bad(path, [f"schema: {found!r} is not known. Known: {SCHEMA}"])
-    try:
-        prices = PriceList.model_validate(raw)
-    except ValidationError as error:
-        raise _bad(path, [_explain(item) for item in error.errors()]) from None
-    problems = _duplicates(prices) + _older(prices)
-    if problems:
-        raise _bad(path, problems)
-    return prices
-
-
-def _bad(path: Path, problems: list[str]) -> ValueError:
-    lines = "\n".join(f"  {problem}" for problem in problems)
-    return ValueError(
-        f"{path}: {len(problems)} error(s)\n{lines}\n  `git checkout {path}` brings the recorded prices back"
+def merge(old: PriceList | None, found: Found) -> PriceList | None:
+    """The old snapshot with what was found in place of what it had; null when there is no price at all."""
+    fresh = [*found.prices, *(found.spot or [])]
+    answered = {(price.instance_type, price.region, price.usage_class) for price in fresh}
+    kept = [p for p in (old.prices if old else ()) if (p.instance_type, p.region, p.usage_class) not in answered]
+    rows = [*kept, *fresh]
+    if not rows:
+        return None
+    offered = {(offer.instance_type, offer.region) for offer in found.offers}
+    stored = {(volume.kind, volume.region) for volume in found.storage}
+    promised = {(one.instance_type, one.region, one.kind) for one in found.commitments}
+    return PriceList(
+        schema_name=pricelist.SCHEMA,
+        as_of=min(price.as_of for price in rows),
+        currency="USD",
+        prices=tuple(rows),
+        storage=(*(s for s in (old.storage if old else ()) if (s.kind, s.region) not in stored), *found.storage),
+        public_ipv4=old.public_ipv4 if old else None,
+        offers=(
+            *(o for o in (old.offers if old else ()) if (o.instance_type, o.region) not in offered),
+            *found.offers,
+        ),
+        commitments=(
+            *(c for c in (old.commitments if old else ()) if (c.instance_type, c.region, c.kind) not in promised),
+            *found.commitments,
+        ),
     )
 
 
-def _explain(item: Any) -> str:
-    """One pydantic error as `place: what (value)`."""
-    place = ".".join(str(part) for part in item["loc"])
-    if item["type"] == "extra_forbidden":
-        return f"{place}: unknown key (money keys carry their unit: price_usd_per_hour, price_usd_per_gb_month)"
-    if item["type"] == "missing":
-        return f"{place}: is missing"
-    return f"{place}: {item['msg']} (got {item['input']!r})"
+def age(prices: PriceList, limit: StaleAfter, region: str, usage_class: UsageClass, today: dt.date) -> str:
+    """How old the snapshot's prices are, in words: for the report and the stage."""
+    stale = prices.stale(limit, region, usage_class, today)
+    text = f"oldest price of {prices.as_of}, {prices.age_days(today)} days old on {today}"
+    if stale:
+        names = ", ".join(dict.fromkeys(price.instance_type for price in stale))
+        text += f"; stale (over {limit.days(usage_class)} days, {usage_class} in {region}): {names}"
+    return text
 
 
-def _duplicates(prices: PriceList) -> list[str]:
-    rows = Counter((row.instance_type, row.region, row.zone, row.usage_class) for row in prices.prices)
-    return [
-        f"prices: {count} rows for {' '.join(part for part in row if part)}; keep one"
-        for row, count in rows.items()
-        if count > 1
+def summary(found: Found, old: PriceList | None, instance_types: list[str], region: str) -> list[str]:
+    """What was found, line by line, and for each type without a new price which old one stands."""
+    lines = [
+        f"{len(found.prices)} of {len(instance_types)} on-demand prices read in {region}, "
+        f"{len(found.spot or [])} spot prices by zone, {len(found.commitments)} prices of commitments"
     ]
+    nowhere = [offer.instance_type for offer in found.offers if not offer.zones]
+    if nowhere:
+        lines.append(f"not offered in {region}, whatever the price list says: {', '.join(nowhere)}")
+    answered = {price.instance_type for price in found.prices}
+    for name in instance_types:
+        if name not in answered:
+            rows = old.prices if old else ()
+            kept = next((p for p in rows if (p.instance_type, p.region, p.zone) == (name, region, None)), None)
+            stands = f"kept {kept.price_usd_per_hour} USD/h of {kept.as_of}" if kept else "no price"
+            lines.append(f"{name} in {region}: not read, {stands}")
+    return lines
 
 
-def _older(prices: PriceList) -> list[str]:
-    return [
-        f"prices.{number}.as_of: {row.as_of} is before the list's as_of {prices.as_of}, the date of its oldest price"
-        for number, row in enumerate(prices.prices)
-        if row.as_of < prices.as_of
-    ]
+def main(cfg: Config) -> None:
+    """Refresh the snapshot as far as AWS answers."""
+    from yocobench.aws import session
+
+    path, now = config.root() / SNAPSHOT, dt.datetime.now(dt.UTC).replace(microsecond=0)
+    old = load(path) if path.exists() else None
+    instances = [config.instance(name) for name in dict.fromkeys((*cfg.instances, cfg.baseline))]
+    names = [instance.name for instance in instances if not instance.detect]
+    try:
+        found = fetch(names, cfg.region, now)
+    except (session.NoCredentials, session.Unreachable) as error:
+        if old is None:
+            raise ValueError(f"{error}; and there is no {SNAPSHOT}: `git checkout {SNAPSHOT}`") from None
+        known = age(old, cfg.price_stale_after_days, cfg.region, cfg.usage_class, now.date())
+        print(f"{SNAPSHOT} stays as it is, {known}: {error}")
+        return
+    for problem in found.problems:
+        print(f"not read: {problem}", file=sys.stderr)
+    merged = merge(old, found)
+    if merged is None:
+        raise ValueError(f"AWS stated no price at all in {cfg.region}, and there is no {SNAPSHOT} to keep")
+    pricelist.write(merged, path)
+    print("\n".join(summary(found, old, names, cfg.region)))
+    print(f"{SNAPSHOT}: {age(merged, cfg.price_stale_after_days, cfg.region, cfg.usage_class, now.date())}")
+
+
+if __name__ == "__main__":
+    config.stage(main)()

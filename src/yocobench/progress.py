@@ -53,7 +53,7 @@ class Reporter:
         # One line a phase and repeat, except warm-up steps; while measuring, one now and then.
         if (progress.phase, progress.repeat) != (phase, repeat) or now - at >= PLAIN_EVERY_S:
             self._last = (progress.phase, progress.repeat, now)
-            self.console.print(f"{self.label}: {detail}", highlight=False)
+            self.console.print(f"{self.label}: {detail}", highlight=False, soft_wrap=True)
 
     def describe(self, progress: Progress) -> str:
         """Phase, rate and time left in words."""

@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
@@ -19,6 +19,7 @@ Precision = Literal["fp32", "tf32", "fp16", "bf16"]
 AcceleratorKind = Literal["cpu", "cuda", "neuron"]
 DataKind = Literal["text", "images"]
 UsageClass = Literal["on-demand", "spot"]
+ImageFamily = Literal["cpu-x86_64", "cpu-arm64", "cuda", "neuron"]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 
@@ -219,6 +220,28 @@ class LauncherConfig(Frozen):
     args: dict[str, Any] = {}
 
 
+class MachineImage(Sourced):
+    """One entry of conf/images.yaml: the image that boxes of an accelerator family start from."""
+
+    path: Annotated[str, Field(pattern=r"^/aws/service/[\w./-]+$")]
+    """SSM public parameter whose value is the image id in the region that is asked."""
+    python: Annotated[str, Field(pattern=r"^/")] | None
+    """Interpreter with the family's framework; null where the image brings none."""
+
+
+class MachineImages(Frozen):
+    """conf/images.yaml."""
+
+    families: dict[ImageFamily, MachineImage]
+
+    @model_validator(mode="after")
+    def _complete(self) -> MachineImages:
+        missing = sorted(set(get_args(ImageFamily)) - set(self.families))
+        if missing:
+            raise ValueError(f"no image for {', '.join(missing)}")
+        return self
+
+
 # --- params.yaml: the study -------------------------------------------------------------------------------------
 
 
@@ -301,6 +324,17 @@ class ImageData(Frozen):
     seed: Annotated[int, Field(ge=0)]
 
 
+class StaleAfter(Frozen):
+    """Age in days beyond which the report calls a price stale, by usage class."""
+
+    on_demand: PositiveInt = 90
+    spot: PositiveInt = 7
+
+    def days(self, usage_class: UsageClass) -> int:
+        """The limit of that class."""
+        return self.spot if usage_class == "spot" else self.on_demand
+
+
 class DataConfig(Frozen):
     """params.yaml: data."""
 
@@ -318,6 +352,7 @@ class Study(Frozen):
     launch: Name
     region: str
     usage_class: UsageClass
+    price_stale_after_days: StaleAfter = StaleAfter()
     objective: str
     job: Job
     restrict: Restrict

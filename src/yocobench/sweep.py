@@ -37,7 +37,7 @@ def record_failure(error: BaseException) -> None:
 class ListFailures(Callback):
     """conf/config.yaml: hydra.callbacks."""
 
-    def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Print every failure; exit status 1 if there is one."""
         folder = Path(config.hydra.sweep.dir)
         failures = sorted(folder.glob(f"*/{FAILURE}"), key=lambda path: int(path.parent.name))
@@ -45,6 +45,6 @@ class ListFailures(Callback):
             return
         print(f"\n{len(failures)} job(s) failed, the others are recorded:", file=sys.stderr)
         for path in failures:
-            overrides, _, text = path.read_text().partition("\n")
-            print(f"  job {path.parent.name} [{overrides}]: {text.strip()}", file=sys.stderr)
+            overrides, _, reason = path.read_text().partition("\n")
+            print(f"  job {path.parent.name} [{overrides}]: {reason.strip()}", file=sys.stderr)
         sys.exit(1)

@@ -19,7 +19,7 @@ from rich.console import Console
 
 from yocobench import config, prices, receipt, sweep
 from yocobench.bench import hardware
-from yocobench.bench.measurement import Measurement
+from yocobench.bench.measurement import Measurement, Source
 from yocobench.bench.peak import peak_flops_per_second
 from yocobench.bench.statistics import occupied_s, summarize
 from yocobench.launchers import build_launcher
@@ -47,7 +47,7 @@ def main(cfg: Config) -> int:
     )
     path = root / (cfg.receipt or STANDALONE / f"{planned.spec.label}-{record.recorded_at.replace(':', '-')}.json")
     keep(record, path, root, console, figures(cfg, measurement))
-    console.print(f"{planned.spec.label}: {describe(measurement, cfg.workload.sample_unit)}", highlight=False)
+    console.print(f"{planned.spec.label}: {describe(measurement, cfg.workload.sample_unit)}", highlight=False, soft_wrap=True)
     # DVC itself ignores Ctrl-C while a command runs: only a failure stops it and leaves the cell to be measured again.
     return INTERRUPTED_STATUS if measurement.outcome == "interrupted" and "DVC_STAGE" in os.environ else 0
 
@@ -55,7 +55,7 @@ def main(cfg: Config) -> int:
 def _measure(cfg: Config, planned: PlannedCell, root: Path, console: Console) -> Measurement:
     if planned.exclusion is not None:
         reason = f"{planned.exclusion.reason} ({planned.exclusion.source}, {planned.exclusion.as_of})"
-        source = "replayed" if cfg.launcher.name == "replay" else "measured"
+        source: Source = "replayed" if cfg.launcher.name == "replay" else "measured"
         return Measurement(outcome=planned.exclusion.outcome, reason=reason, source=source, detected=None)
     with Reporter(planned.spec.label, cfg.workload.sample_unit, console) as report:
         return build_launcher(cfg.launcher).run(planned.spec, cfg.instance, root, report)
@@ -91,7 +91,7 @@ def keep(record: Receipt, path: Path, root: Path, console: Console, costs: dict[
     try:
         logged = open_store(root).log_receipt(record, costs, [root / name for name in ARTIFACTS])
     except StoreError as error:
-        console.print(f"not logged: {error}", highlight=False)
+        console.print(f"not logged: {error}", highlight=False, soft_wrap=True)
         if unwritten is not None:
             print(record.model_dump_json(by_alias=True))  # the last place where it can survive
     else:

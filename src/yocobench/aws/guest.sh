@@ -50,7 +50,7 @@ new_venv() { # a plain Ubuntu: framework and all from the lock file
 }
 
 image_venv() { # the image's own framework: the rest from the lock file
-  python=$1
+  python=$image_python
   [ -x "$python" ] || die "the image has no $python"
   grep -viE '^(torch|triton|nvidia|cuda|numpy)' constraints.txt >constraints.image && mv constraints.image constraints.txt
 }
@@ -71,12 +71,7 @@ for part in code.tar cell.tar data.tar; do # the cell's resolved settings over t
 done
 
 begin "install for $family"
-case $family in
-  cpu-*) new_venv ;;
-  cuda) image_venv /opt/pytorch/bin/python ;;
-  neuron) image_venv "$neuron_python" ;;
-  *) die "no set-up for $family" ;;
-esac
+if [ -n "$image_python" ]; then image_venv; else new_venv; fi
 "$python" -m pip install --quiet --constraint constraints.txt ${index_url:+--extra-index-url "$index_url"} \
   --editable repo $extra_packages || die 'pip failed'
 

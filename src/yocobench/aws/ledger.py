@@ -106,22 +106,28 @@ class Ledger:
         """Where something that came back from the box is kept: its receipt, its log."""
         return self.folder / f"{entry.run_id}.{suffix}"
 
-    def reserve(self, entry: Entry, max_usd: Decimal, window_h: float) -> Decimal:
-        """Write a new entry if the sum over the window stays under the cap. Returns what was taken before.
+    def taken_usd(self, window_h: float) -> Decimal:
+        """What was spent, or is reserved, by entries of the last `window_h` hours and by every open box."""
+        since = now() - dt.timedelta(hours=window_h)
+        counted = [e for e in self.entries() if e.created_at >= since or e.state in ("intended", "running")]
+        return sum((e.reserved_usd for e in counted), Decimal(0))
+
+    def reserve(self, entry: Entry, max_usd: Decimal, window_h: float, most_boxes: int) -> bool:
+        """Write a new entry if the sum stays under the cap; False while `most_boxes` are open already.
 
         Raises OverCap. Reading the sum and writing the entry are one step for all processes.
         """
         with self._lock("sum"):
-            since = now() - dt.timedelta(hours=window_h)
-            counted = [e for e in self.entries() if e.created_at >= since or e.state in ("intended", "running")]
-            taken = sum((e.reserved_usd for e in counted), Decimal(0))
+            taken = self.taken_usd(window_h)
             if taken + entry.worst_usd > max_usd:
                 raise OverCap(
                     f"worst case {entry.worst_usd:.2f} USD, and {taken:.2f} USD are spent or reserved in the last "
                     f"{window_h:g} h: over the cap of {max_usd} USD"
                 )
+            if sum(other.state in ("intended", "running") for other in self.entries()) >= most_boxes:
+                return False
             self.put(entry)
-            return taken
+            return True
 
     @contextlib.contextmanager
     def cell(self, cell_key: str) -> Iterator[None]:

@@ -85,7 +85,7 @@ def pooled_rate(rates: Sequence[float], step_half_width: float) -> tuple[float, 
     """Mean rate of several repeats and its 95 % interval; of one repeat, the interval that its steps give."""
     mean, low, high = mean_interval(rates)
     if len(rates) == 1:
-        low, high = mean / (1 + step_half_width), mean / max(1 - step_half_width, 1e-9)
+        low, high = mean / (1 + step_half_width), mean * (1 + step_half_width)
     return mean, max(low, 0.0), high
 
 

@@ -48,7 +48,8 @@ def build(params: TextData, target: Path, progress: Progress) -> TextManifest:
     tokenizer = train_tokenizer(train, params.vocab_size)
     progress.update(task, description="encoding", total=len(train) + len(heldout))
     with whole_folder(target) as folder:
-        tokenizer.save(str(folder / "tokenizer.json"))
+        # Not tokenizer.save(): on a full disk it raises a bare Exception.
+        (folder / "tokenizer.json").write_text(tokenizer.to_str(pretty=True), encoding="utf-8")
         written_train = _write(folder / "train.bin", train, tokenizer, progress, task)
         written_heldout = _write(folder / "heldout.bin", heldout, tokenizer, progress, task)
         _require_tokens("training", written_train.num_tokens, params)

@@ -74,7 +74,7 @@ class NoEstimate:
 def precision_of(instance: Instance) -> Precision | None:
     """What training there runs in: the chip's policy; of this host where it is detected."""
     if instance.detect:
-        return hardware.cpu_precision(hardware.detect())
+        return hardware.precision(hardware.detect())
     return instance.chip.precision if instance.chip else None
 
 
@@ -105,7 +105,7 @@ def estimate(
     `accelerator_count`: how many of its accelerators train together, the global batch split between them. Raises
     ValueError only when the model itself cannot be traced.
     """
-    if instance.training.status in ("no", "retired"):
+    if instance.training.status == "no":
         return NoEstimate(config.name, instance.name, f"cannot train: {instance.training.reason}")
     chosen = precision or precision_of(instance)
     if chosen is None:

@@ -53,7 +53,7 @@ class Device:
 
     def backward(self, loss: Tensor, precision: Precision) -> None:
         """Scaled for fp16."""
-        self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        self._scaler.scale(loss).backward()
 
     def step(self, optimizer: torch.optim.Optimizer, model: nn.Module) -> None:
         """Unscale, clip, step, zero."""

@@ -50,7 +50,7 @@ class Device:
 
     def backward(self, loss: Tensor, precision: Precision) -> None:
         """Plain backward: bf16 has fp32's range."""
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
 
     def step(self, optimizer: torch.optim.Optimizer, model: nn.Module) -> None:
         """Clip, step, zero, and end the traced graph so that the compiler sees one step."""

@@ -76,7 +76,8 @@ def detection_loss(raw: Tensor, logits: Tensor, targets: Tensor, counts: Tensor,
     """Class plus box loss, per answering cell of the batch, in fp32 whatever the precision of the network.
 
     Classes: quality focal loss (2006.04388): the score of the right class is to tell how well its box fits, all others
-    are to be 0. The fit is (1 + IoU) / 2, so that classes are learned while the boxes still fit badly. Boxes: of the (classes, 4) raw boxes only the right class's is trained, by 1 - GIoU.
+    are to be 0. The fit is (1 + IoU) / 2, so that classes are learned while the boxes still fit badly. Boxes: of the
+    (classes, 4) raw boxes only the right class's is trained, by 1 - GIoU.
     """
     height, width, num_classes = logits.shape[1:]
     centres = cell_centres(height, width, stride, logits.device)

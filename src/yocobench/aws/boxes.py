@@ -1,0 +1,228 @@
+"""Start one box, find it again by its tags, end it and see it gone. What AWS answers becomes an outcome.
+
+The walk over the zones is our own: botocore would repeat a lack of capacity in the same zone.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError, WaiterError
+
+from yocobench.aws import session
+from yocobench.aws.launch_plan import LaunchPlan
+from yocobench.aws.ledger import Entry, now
+from yocobench.bench.measurement import Outcome
+
+PROJECT = "yocobench"
+LIVE = ("pending", "running", "shutting-down", "stopping", "stopped")
+RETRIES_S = (1.0, 3.0, 9.0)
+"""Pauses before the same request, with the same token, is sent again: throttling, AWS's own faults, a lost answer."""
+_NO_CAPACITY = {
+    "InsufficientInstanceCapacity",
+    "InsufficientHostCapacity",
+    "InsufficientCapacity",
+    "InsufficientFreeAddressesInSubnet",
+    "UnfulfillableCapacity",
+    "SpotMaxPriceTooLow",
+}
+_NOT_IN_ZONE = {"Unsupported", "UnsupportedOperation"}
+_QUOTA = {
+    "VcpuLimitExceeded",
+    "InstanceLimitExceeded",
+    "MaxSpotInstanceCountExceeded",
+    "VolumeLimitExceeded",
+    "AddressLimitExceeded",
+}
+_RETIRED = {"InvalidInstanceType", "InvalidInstanceType.NotFound"}
+_ACCOUNT = {"PendingVerification", "OptInRequired", "Blocked"}
+_FAULT = {"InternalError", "InternalFailure", "ServiceUnavailable", "Unavailable", "RequestTimeout"}
+_AGAIN = session.THROTTLING | _FAULT
+
+
+@dataclass(frozen=True)
+class Started:
+    """A box that AWS has taken on."""
+
+    instance_id: str
+    zone: str
+    launched_at: dt.datetime
+    tried: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class NotStarted:
+    """No box, and why."""
+
+    outcome: Outcome
+    reason: str
+    tried: tuple[str, ...]
+
+
+def start(plan: LaunchPlan, entry: Entry, user_data: str) -> Started | NotStarted:
+    """RunInstances, zone after zone. Raises AwsError for what the user must mend: credentials, permissions."""
+    ec2 = session.client("ec2", plan.region, max_attempts=1)
+    tried: list[str] = []
+    codes: list[str] = []
+    for zone, subnet_id in plan.zones:
+        try:
+            answer = _ask(ec2, _request(plan, entry, user_data, zone, subnet_id))
+        except ClientError as error:
+            code = str(error.response["Error"]["Code"])
+            codes.append(code)
+            tried.append(f"{zone} at {now():%H:%M:%S}Z: {code}")
+            if code in _NO_CAPACITY | _NOT_IN_ZONE:
+                continue
+            return _refusal(plan, error, code, tuple(tried))
+        except BotoCoreError as error:
+            raise session.translate(error, f"start {plan.instance_type}") from error
+        box = answer["Instances"][0]
+        tried.append(f"{zone} at {now():%H:%M:%S}Z: started")
+        return Started(box["InstanceId"], zone, box["LaunchTime"], tuple(tried))
+    walked = "; ".join(tried)
+    if codes and set(codes) <= _NOT_IN_ZONE:
+        return NotStarted("excluded", f"{plan.instance_type} is not offered: {walked}", tuple(tried))
+    return NotStarted("unavailable", f"no capacity for {plan.instance_type}: {walked}", tuple(tried))
+
+
+def _ask(ec2: Any, request: dict[str, Any]) -> dict[str, Any]:
+    """Send it; the client token makes sending it again safe."""
+    for pause_s in (*RETRIES_S, None):
+        try:
+            answer: dict[str, Any] = ec2.run_instances(**request)
+            return answer
+        except ClientError as error:
+            if pause_s is None or error.response["Error"]["Code"] not in _AGAIN:
+                raise
+        except (HTTPClientError, ConnectionError):
+            if pause_s is None:
+                raise
+        time.sleep(pause_s)
+    raise AssertionError
+
+
+def _refusal(plan: LaunchPlan, error: ClientError, code: str, tried: tuple[str, ...]) -> NotStarted:
+    said, zone = session.words(error), tried[-1]
+    if code in _QUOTA:
+        more = "`python -m yocobench.preflight --request-quota` prints the request for more"
+        return NotStarted("unavailable", f"over quota ({zone}): {said}; {more}", tried)
+    if code in _RETIRED or (code == "InvalidParameterValue" and "instance type" in said.lower()):
+        return NotStarted("excluded", f"EC2 no longer knows {plan.instance_type} ({zone}): {said}", tried)
+    if code.startswith("InvalidAMIID"):
+        return NotStarted("unavailable", f"image {plan.image_id} is gone ({zone}): {said}", tried)
+    if code in _ACCOUNT or code in _AGAIN:
+        return NotStarted("unavailable", f"AWS did not start it ({zone}): {said}", tried)
+    raise session.translate(error, f"start {plan.instance_type} in {plan.region}") from error
+
+
+def _request(plan: LaunchPlan, entry: Entry, user_data: str, zone: str, subnet_id: str) -> dict[str, Any]:
+    tags = [{"Key": key, "Value": value} for key, value in tags_of(entry).items()]
+    tagged = ["instance", "volume", "network-interface"]
+    request: dict[str, Any] = {
+        "ImageId": plan.image_id,
+        "InstanceType": plan.instance_type,
+        "MinCount": 1,
+        "MaxCount": 1,
+        "ClientToken": f"{entry.run_id}-{zone}",
+        "UserData": user_data,
+        "InstanceInitiatedShutdownBehavior": "terminate",
+        "MetadataOptions": {"HttpTokens": "required", "HttpEndpoint": "enabled", "HttpPutResponseHopLimit": 1},
+        "NetworkInterfaces": [
+            {
+                "DeviceIndex": 0,
+                "SubnetId": subnet_id,
+                "Groups": [plan.security_group_id],
+                "AssociatePublicIpAddress": plan.public_address,
+                "DeleteOnTermination": True,
+            }
+        ],
+        "BlockDeviceMappings": [
+            {
+                "DeviceName": plan.root_device_name,
+                "Ebs": {
+                    "VolumeSize": plan.volume_gb,
+                    "VolumeType": "gp3",
+                    "Encrypted": True,
+                    "DeleteOnTermination": True,
+                },
+            }
+        ],
+    }
+    if plan.usage_class == "spot":
+        options = {"SpotInstanceType": "one-time", "InstanceInterruptionBehavior": "terminate"}
+        request["InstanceMarketOptions"] = {"MarketType": "spot", "SpotOptions": options}
+        tagged.append("spot-instances-request")
+    request["TagSpecifications"] = [{"ResourceType": kind, "Tags": tags} for kind in tagged]
+    return request
+
+
+def tags_of(entry: Entry) -> dict[str, str]:
+    """What every resource of a box carries; `reap` and a resuming client go by these."""
+    return {
+        "Name": f"{PROJECT} {entry.label}",
+        "project": PROJECT,
+        "run-id": entry.run_id,
+        "cell": entry.cell_key,
+        "expires-at": entry.expires_at.isoformat(),
+    }
+
+
+def find(region: str, run_id: str | None = None, states: tuple[str, ...] = LIVE) -> list[dict[str, Any]]:
+    """Our instances in the region, or a run's, in any of these states. Raises AwsError."""
+    filters = [{"Name": "tag:project", "Values": [PROJECT]}, {"Name": "instance-state-name", "Values": list(states)}]
+    if run_id is not None:
+        filters.append({"Name": "tag:run-id", "Values": [run_id]})
+    with session.asking(f"list the boxes in {region}"):
+        pages = session.client("ec2", region).get_paginator("describe_instances").paginate(Filters=filters)
+        return [box for page in pages for reservation in page["Reservations"] for box in reservation["Instances"]]
+
+
+def describe(region: str, instance_id: str) -> dict[str, Any] | None:
+    """The instance as EC2 sees it; None once EC2 has forgotten it (about an hour after its end). Raises AwsError."""
+    try:
+        with session.asking(f"describe {instance_id}"):
+            answer = session.client("ec2", region).describe_instances(InstanceIds=[instance_id])
+    except session.AwsError as error:
+        if error.code == "InvalidInstanceID.NotFound":
+            return None
+        raise
+    found: dict[str, Any] = answer["Reservations"][0]["Instances"][0]
+    return found
+
+
+def terminate(region: str, instance_ids: list[str], wait_s: float = 600.0) -> None:
+    """End these boxes and wait until EC2 says that they are terminated. Raises AwsError when it does not."""
+    if not instance_ids:
+        return
+    with session.asking(f"terminate {', '.join(instance_ids)}"):
+        ec2 = session.client("ec2", region)
+        try:
+            ec2.terminate_instances(InstanceIds=instance_ids)
+            waiter = ec2.get_waiter("instance_terminated")
+            waiter.wait(InstanceIds=instance_ids, WaiterConfig={"Delay": 5, "MaxAttempts": max(1, int(wait_s / 5))})
+        except (ClientError, WaiterError) as error:
+            if "InvalidInstanceID.NotFound" not in str(error):
+                raise
+
+
+def ended_at(box: dict[str, Any] | None) -> dt.datetime:
+    """When the box stopped being billed, by EC2's own words, "User initiated (2026-11-23 12:00:00 GMT)"; else now."""
+    said = re.search(r"\((\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) (?:GMT|UTC)\)", (box or {}).get("StateTransitionReason", ""))
+    return dt.datetime.fromisoformat(said.group(1)).replace(tzinfo=dt.UTC) if said else now()
+
+
+def death(box: dict[str, Any] | None) -> str:
+    """Why a box that nobody here ended is gone."""
+    reason = (box or {}).get("StateReason", {})
+    code, message = reason.get("Code", ""), reason.get("Message", "")
+    if code == "Server.SpotInstanceTermination":
+        return "AWS took the spot instance back"
+    if code == "Client.InstanceInitiatedShutdown":
+        return "the box shut itself down"
+    if code == "Client.UserInitiatedShutdown":
+        return "somebody terminated the box"
+    return f"the box is gone ({message or code or 'EC2 does not say why'})"

@@ -1,0 +1,90 @@
+"""What one launch will be and the most that it can cost, worked out and shown before anything starts."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from decimal import Decimal
+
+from yocobench.prices import PriceList
+from yocobench.schema import Protocol, UsageClass
+
+HOURS_PER_MONTH = 730  # as AWS turns a GB-month into hours
+END_ALLOWANCE_S = 600
+"""From the wall clock's end to the box's: boot before the timer is set, power-off after it."""
+MIN_BILLED_S = 60
+"""EC2 bills by the second, at least a minute a start (RunInstances and StartInstances reference)."""
+
+
+@dataclass(frozen=True)
+class LaunchPlan:
+    """Everything that RunInstances needs, and the bill."""
+
+    label: str
+    instance_type: str
+    region: str
+    bucket: str
+    usage_class: UsageClass
+    family: str
+    """Of the image: cpu-x86_64, cpu-arm64, cuda or neuron."""
+    zones: tuple[tuple[str, str], ...]
+    """(zone, subnet) in the order in which they are tried."""
+    security_group_id: str
+    public_address: bool
+    image_id: str
+    image_name: str
+    image_python: str | None
+    """Interpreter with the image's own framework; null: a new environment is made."""
+    root_device_name: str
+    volume_gb: int
+    wall_clock_s: int
+    usd_per_hour: Decimal
+    """Instance at its class's price, volume and address."""
+    worst_usd: Decimal
+
+    def text(self) -> str:
+        """The plan for a person."""
+        zones = " ".join(zone.removeprefix(self.region) for zone, _ in self.zones)
+        return (
+            f"{self.label}: {self.instance_type} {self.usage_class} in {self.region}, zones {zones}\n"
+            f"  image {self.image_id} ({self.image_name}), {self.volume_gb} GB encrypted gp3, no key, no ingress\n"
+            f"  {self.usd_per_hour:.4f} USD/h with volume and address, at most {self.wall_clock_s / 60:.0f} min "
+            f"and then off: worst case {self.worst_usd:.2f} USD"
+        )
+
+
+def wall_clock_s(protocol: Protocol, setup_allowance_s: float) -> int:
+    """The guest's own limit, in whole minutes: set-up, then every repeat to its timeout."""
+    return 60 * math.ceil((setup_allowance_s + protocol.repeats * protocol.timeout_s) / 60)
+
+
+def hourly_usd(
+    prices: PriceList, instance_type: str, region: str, usage_class: UsageClass, volume_gb: int, public_address: bool
+) -> Decimal:
+    """Price of one hour of the box: instance, volume, public address.
+
+    Raises ValueError where the snapshot lacks a price: a box of unknown price is not started.
+    """
+    price = prices.find(instance_type, region, usage_class)
+    volume = next((s for s in prices.storage if s.kind == "gp3" and s.region == region), None)
+    missing = [f"{instance_type} {usage_class}"] if price is None else []
+    missing += [] if volume is not None else ["gp3 storage"]
+    if price is None or volume is None:
+        raise ValueError(
+            f"data/prices.json has no price for {' and '.join(missing)} in {region}; nothing of unknown price is "
+            "started. `python -m yocobench.prices` fetches them"
+        )
+    address = prices.public_ipv4.price_usd_per_hour if public_address and prices.public_ipv4 else Decimal(0)
+    return price.price_usd_per_hour + volume.price_usd_per_gb_month * volume_gb / HOURS_PER_MONTH + address
+
+
+def worst_case_usd(usd_per_hour: Decimal, wall_clock: float) -> Decimal:
+    """The bill if nothing but the guest's own timer ends the box, rounded up to the cent."""
+    exact = usd_per_hour * Decimal(wall_clock + END_ALLOWANCE_S) / 3600
+    return exact.quantize(Decimal("0.01"), rounding="ROUND_CEILING")
+
+
+def bill(usd_per_hour: Decimal, lived_s: float) -> tuple[float, Decimal]:
+    """(billed seconds, USD) of a box that lived so long."""
+    billed_s = max(float(MIN_BILLED_S), lived_s)
+    return billed_s, (usd_per_hour * Decimal(billed_s) / 3600).quantize(Decimal("0.000001"))

@@ -1,0 +1,92 @@
+"""Ask AWS what a launch needs (image, zones, network) and price it. Nothing is started or changed but one empty
+security group.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import Decimal
+from pathlib import Path
+
+from yocobench import prices
+from yocobench.aws import identity, images, launch_plan, network, offerings, security_group
+from yocobench.aws.ec2_settings import Ec2Settings
+from yocobench.aws.launch_plan import END_ALLOWANCE_S, LaunchPlan
+from yocobench.bench.measurement import Outcome
+from yocobench.schema import CellSpec, Instance, UsageClass
+
+SEND_ALLOWANCE_S = 1800
+"""For upload before the box and for its end after it: the credentials must last that much longer."""
+
+
+class NotPossible(Exception):
+    """This cell cannot be launched now; `outcome` says what that is."""
+
+    def __init__(self, outcome: Outcome, reason: str) -> None:
+        super().__init__(reason)
+        self.outcome = outcome
+
+
+def make(spec: CellSpec, instance: Instance, root: Path, settings: Ec2Settings) -> LaunchPlan:
+    """The plan. Raises NotPossible; ValueError, AwsError for what the user must mend: bucket, network, credentials."""
+    if instance.detect:
+        raise NotPossible("unmeasured", f"{instance.name} is no EC2 instance type: measure it with launcher=local")
+    region = settings.region
+    if settings.bucket is None:
+        raise ValueError(
+            f"conf/launcher/ec2.yaml: args.bucket is null: name an S3 bucket of yours in {region}, or make one: "
+            f"`aws s3 mb s3://NAME --region {region}`"
+        )
+    limit_s = launch_plan.wall_clock_s(spec.protocol, settings.setup_allowance_s)
+    _credentials_last(region, limit_s + END_ALLOWANCE_S + SEND_ALLOWANCE_S)
+    offered = offerings.zones([instance.name], region)[instance.name]
+    if not offered:
+        raise NotPossible("excluded", f"{region} does not offer {instance.name}")
+    subnets = network.subnets(region, offered)
+    if not subnets:
+        raise ValueError(
+            f"{instance.name} is offered in {', '.join(offered)}; the default VPC has no subnet with a way out there"
+        )
+    family = images.family(instance)
+    try:
+        image = images.resolve(family, region)
+    except images.ImageGone as error:
+        raise NotPossible("unavailable", str(error)) from error
+    public = subnets[0].is_public
+    volume_gb = max(settings.volume_gb, image.root_gb or 0)
+    snapshot = prices.load(root / prices.SNAPSHOT)
+
+    def hourly(usage_class: UsageClass) -> Decimal:
+        return launch_plan.hourly_usd(snapshot, instance.name, region, usage_class, volume_gb, public)
+
+    usd_per_hour = hourly(settings.usage_class)
+    return LaunchPlan(
+        label=spec.label,
+        instance_type=instance.name,
+        region=region,
+        bucket=settings.bucket,
+        usage_class=settings.usage_class,
+        family=family,
+        zones=tuple((subnet.zone, subnet.subnet_id) for subnet in subnets if subnet.is_public == public),
+        security_group_id=security_group.ensure(subnets[0].vpc_id, region),
+        public_address=public,
+        image_id=image.ami_id,
+        image_name=image.name or image.path,
+        image_python=image.python,
+        root_device_name=image.root_device_name,
+        volume_gb=volume_gb,
+        wall_clock_s=limit_s,
+        usd_per_hour=usd_per_hour,
+        # Spot costs at most the on-demand price: no other maximum is set.
+        worst_usd=launch_plan.worst_case_usd(max(usd_per_hour, hourly("on-demand")), limit_s),
+    )
+
+
+def _credentials_last(region: str, needed_s: float) -> None:
+    now = dt.datetime.now(dt.UTC)
+    who = identity.whoami(region)
+    if not who.outlives(needed_s, now):
+        raise ValueError(
+            f"the credentials ({who.text(now)}) may end before the box does, {needed_s / 60:.0f} min from now, and then "
+            "nothing could terminate it: renew them first"
+        )

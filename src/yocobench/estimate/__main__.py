@@ -1,0 +1,135 @@
+"""`python -m yocobench.estimate [workload=NAME] [instance=NAMES] [refresh=true]`: the table of estimates.
+
+NAMES: one name, a list `a,b,c`, a pattern `glob(c*)`, or files `k80.yaml` outside the tree; default: the study's. The
+workload likewise takes names and patterns. `refresh=true` runs the host's micro-benchmark anew. Nothing is trained.
+Exit status: 0 with the table, 2 for a user's mistake.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from yocobench import config
+from yocobench.estimate import outside
+from yocobench.estimate.calibration import Calibration
+from yocobench.estimate.estimator import BOUND_WORDS, Estimate, NoEstimate, estimate
+from yocobench.schema import Chip, Instance, WorkloadConfig
+
+KEYS = ("workload", "instance", "refresh")
+
+
+def expand(text: str, group: str) -> list[str]:
+    """Names that `a,b`, `glob(pattern)` or a mixture means; files ending in .yaml stand for themselves.
+
+    Raises ValueError for a name that conf/<group>/ does not have, or a pattern that nothing matches.
+    """
+    known, found = config.names(group), []
+    for part in (piece.strip() for piece in text.split(",")):
+        if part.startswith("glob(") and part.endswith(")"):
+            matching = fnmatch.filter(known, part[5:-1])
+            if not matching:
+                raise ValueError(f"{group}={part} matches nothing; known: {', '.join(known)}")
+            found += matching
+        elif part.endswith((".yaml", ".yml")):
+            found.append(part)
+        else:
+            if part not in known:
+                config.entry(group, part)  # raises, with the nearest names
+            found.append(part)
+    return list(dict.fromkeys(found))
+
+
+def parse(arguments: Sequence[str]) -> dict[str, str]:
+    """`key=value` overrides. Raises ValueError for anything else."""
+    found = {}
+    for argument in arguments:
+        key, sign, value = argument.partition("=")
+        if not sign or key not in KEYS:
+            raise ValueError(f"{argument!r} is not known; give {', '.join(f'{key}=...' for key in KEYS)}")
+        found[key] = value
+    return found
+
+
+def rows(workload: WorkloadConfig, names: Iterable[str], calibration: Calibration) -> list[Estimate | NoEstimate]:
+    """One estimate, or its reason, per instance; fastest first, those without a number last."""
+    from yocobench.bench.workloads import build_workload
+
+    built = build_workload(workload)
+    found: list[Estimate | NoEstimate] = []
+    for name in names:
+        target = outside.read(name) if name.endswith((".yaml", ".yml")) else config.instance(name)
+        if isinstance(target, Chip):
+            target = _in_a_host(target)
+        found.append(estimate(built, workload, target, calibration))
+    return sorted(found, key=lambda e: (-e.samples_per_second if isinstance(e, Estimate) else 1.0, e.instance))
+
+
+def _in_a_host(chip: Chip) -> Instance:
+    """A chip alone: an instance of which nothing else is known. Raises ValueError for a CPU."""
+    raise ValueError(
+        f"{chip.name!r} is a chip, not an instance: write an instance file around it (see conf/instance/), or use "
+        "yocobench.estimate.outside.estimate_module"
+    )
+
+
+def table(workload: WorkloadConfig, found: Sequence[Estimate | NoEstimate]) -> Table:
+    """The table of one workload."""
+    title = f"{workload.name}: estimated {workload.sample_unit}s per second, 90 % interval"
+    result = Table(title=title, title_justify="left")
+    for name in ("instance", "precision", f"{workload.sample_unit}s/s", "90 %", "bound by", "memory", "batch", "rests on"):
+        result.add_column(name, justify="right" if name in ("90 %", f"{workload.sample_unit}s/s") else "left")
+    for one in found:
+        if isinstance(one, NoEstimate):
+            memory = f"{_gib(one.needed_bytes)} of {_gib(one.available_bytes)}"
+            result.add_row(one.instance, "", "-", "", "", memory, "", one.reason)
+            continue
+        result.add_row(
+            one.instance,
+            one.precision,
+            f"~{one.samples_per_second:,.3g}" if one.samples_per_second < 100 else f"~{one.samples_per_second:,.0f}",
+            f"{one.low_samples_per_second:,.0f} to {one.high_samples_per_second:,.0f}",
+            BOUND_WORDS[one.bound_by],
+            f"{_gib(one.needed_bytes)} of {_gib(one.available_bytes)}",
+            f"{one.micro_batch_size} x {one.accumulation_steps}",
+            "; ".join([one.calibrated_on, *one.gaps]),
+        )
+    return result
+
+
+def _gib(value: int | None) -> str:
+    return "?" if value is None else f"{value / 2**30:.1f} GiB"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print one table per workload."""
+    from yocobench.estimate import calibrate
+
+    try:
+        given = parse(arguments)
+        study = config.study()
+        workloads = expand(given["workload"], "workload") if "workload" in given else list(study.workloads)
+        instances = expand(given["instance"], "instance") if "instance" in given else list(study.instances)
+        calibration = calibrate.load(config.root(), refresh=given.get("refresh", "").lower() in ("true", "1"))
+        console = Console(width=None if sys.stdout.isatty() else 200)
+        for name in workloads:
+            workload = config.workload(name)
+            console.print(table(workload, rows(workload, instances, calibration)))
+        host = calibration.host
+        if host is not None:
+            when = f"{host.measured_at} on {host.cpu_model}, torch {host.torch_version}"
+            console.print(f"Host micro-benchmark: {when}; {len(calibration.residuals)} measured cell(s) used.")
+            console.print(f"Nothing here was measured on the types named. Known: conf/instance/ in {Path.cwd().name}/.")
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

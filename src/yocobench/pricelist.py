@@ -1,0 +1,223 @@
+"""The dated price snapshot (data/prices.json): what each type costs, read, checked, merged and written.
+
+Money is Decimal, from strings. Every price has its region, usage class, source and date. Not covered: fetching live
+prices (aws/prices.py, stage prices.py), and what a run costs (selection/).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import difflib
+import json
+from collections import Counter
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, ValidationError
+
+from yocobench.receipt import write_atomic
+from yocobench.schema import Frozen, Name, Sourced, StaleAfter, UsageClass
+
+SCHEMA = "yocobench.prices/2"
+OLDER = ("yocobench.prices/1",)
+"""Schemas that are read as they are: what they lack is optional."""
+SNAPSHOT = Path("data/prices.json")
+
+
+def _text(value: Any) -> Any:
+    if not isinstance(value, str | Decimal):
+        raise ValueError('write money as a string, such as "0.526": a float would round it')
+    return value
+
+
+Usd = Annotated[Decimal, BeforeValidator(_text), Field(gt=0)]
+UsdOrNothing = Annotated[Decimal, BeforeValidator(_text), Field(ge=0)]
+Region = Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")]
+
+
+class Coded(Sourced):
+    """Where exactly the Price List API states a price; null for a price from elsewhere."""
+
+    sku: str | None = None
+    rate_code: str | None = None
+    effective_date: str | None = None
+    """Since when AWS asks this price."""
+    publication_date: str | None = None
+    """When AWS published the list."""
+
+
+class Band(Frozen):
+    """Where a spot price was over the last days, weighted by how long it stood."""
+
+    days: Annotated[int, Field(gt=0)]
+    p5_usd_per_hour: Usd
+    median_usd_per_hour: Usd
+    p95_usd_per_hour: Usd
+
+
+class Price(Coded):
+    """One type's hourly price: Linux, shared tenancy. A price is not an offer: retired types keep theirs."""
+
+    instance_type: Name
+    region: Region
+    zone: str | None
+    """Availability zone, for spot; null for on-demand, which is the same in the whole region."""
+    usage_class: UsageClass
+    price_usd_per_hour: Usd
+    band: Band | None = None
+
+
+class Commitment(Coded):
+    """A price for a promise of one or three years: a reserved instance or a Savings Plan. For steady use only."""
+
+    instance_type: Name
+    region: Region
+    kind: Literal["reserved", "savings-plan"]
+    plan: str
+    """Offering class (standard, convertible) or plan type (Compute, EC2Instance)."""
+    years: Annotated[int, Field(gt=0)]
+    payment: Literal["No Upfront", "Partial Upfront", "All Upfront"]
+    price_usd_per_hour: UsdOrNothing
+    upfront_usd: UsdOrNothing
+
+
+class Offer(Sourced):
+    """Zones in which EC2 offers the type; none: not offered in the region."""
+
+    instance_type: Name
+    region: Region
+    zones: tuple[str, ...]
+
+
+class StoragePrice(Coded):
+    """One volume kind's price. gp3 includes 3000 IOPS and 125 MiB/s; what is above them costs extra."""
+
+    kind: Name
+    region: Region
+    price_usd_per_gb_month: Usd
+    price_usd_per_iops_month: Usd | None = None
+    price_usd_per_mib_s_month: Usd | None = None
+
+
+class AddressPrice(Sourced):
+    """A public IPv4 address, in every region."""
+
+    price_usd_per_hour: Usd
+
+
+class PriceList(Frozen):
+    """data/prices.json. `as_of` is the age of its oldest price."""
+
+    schema_name: Literal["yocobench.prices/2", "yocobench.prices/1"] = Field(alias="schema")
+    as_of: dt.date
+    currency: Literal["USD"]
+    prices: Annotated[tuple[Price, ...], Field(min_length=1)]
+    storage: tuple[StoragePrice, ...]
+    public_ipv4: AddressPrice | None
+    offers: tuple[Offer, ...] = ()
+    commitments: tuple[Commitment, ...] = ()
+
+    def find(self, instance_type: str, region: str, usage_class: UsageClass) -> Price | None:
+        """The price, or None where the snapshot has none; of several zones (spot), the cheapest.
+
+        Raises ValueError for a region of which the snapshot knows nothing: rather a typing mistake than a gap.
+        """
+        known = sorted({price.region for price in self.prices})
+        if region not in known:
+            near = difflib.get_close_matches(region, known, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else "."
+            raise ValueError(
+                f"region {region!r} has no price in the snapshot of {self.as_of}{hint} Known: {', '.join(known)}. "
+                f"Set `region` in params.yaml, or fetch its prices: python -m yocobench.prices region={region}"
+            )
+        key = (instance_type, region, usage_class)
+        found = [price for price in self.prices if (price.instance_type, price.region, price.usage_class) == key]
+        return min(found, key=lambda price: price.price_usd_per_hour, default=None)
+
+    def offer(self, instance_type: str, region: str) -> Offer | None:
+        """Where the type was offered when it was last asked; None: never asked."""
+        return next((o for o in self.offers if (o.instance_type, o.region) == (instance_type, region)), None)
+
+    def age_days(self, today: dt.date) -> int:
+        """Days since the oldest price was read."""
+        return (today - self.as_of).days
+
+    def stale(self, limit: StaleAfter, region: str, usage_class: UsageClass, today: dt.date) -> list[Price]:
+        """Prices of the region and class that are older than the limit, the oldest first."""
+        old = [
+            price
+            for price in self.prices
+            if (price.region, price.usage_class) == (region, usage_class)
+            and (today - price.as_of).days > limit.days(usage_class)
+        ]
+        return sorted(old, key=lambda price: (price.as_of, price.instance_type))
+
+
+def load(path: Path) -> PriceList:
+    """The snapshot, validated. Raises ValueError with every error in it, each with its place; OSError if unreadable."""
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise _bad(path, [f"is not JSON: {error}"]) from None
+    if not isinstance(raw, dict) or raw.get("schema") not in (SCHEMA, *OLDER):
+        found = raw.get("schema") if isinstance(raw, dict) else type(raw).__name__
+        raise _bad(path, [f"schema: {found!r} is not known. Known: {', '.join((*OLDER, SCHEMA))}"])
+    try:
+        prices = PriceList.model_validate(raw)
+    except ValidationError as error:
+        raise _bad(path, [_explain(item) for item in error.errors()]) from None
+    problems = _duplicates(prices) + _older(prices)
+    if problems:
+        raise _bad(path, problems)
+    return prices
+
+
+def write(prices: PriceList, path: Path) -> None:
+    """Write it sorted, one value a line, without what is null: two snapshots can be compared by `git diff`."""
+    raw = prices.model_dump(mode="json", by_alias=True, exclude_none=True)
+    raw["schema"] = SCHEMA
+    raw.setdefault("public_ipv4", None)
+    for row in raw["prices"]:
+        row.setdefault("zone", None)
+    raw["prices"].sort(key=lambda r: (r["instance_type"], r["region"], r["usage_class"], r["zone"] or ""))
+    raw["storage"].sort(key=lambda r: (r["kind"], r["region"]))
+    raw["offers"].sort(key=lambda r: (r["instance_type"], r["region"]))
+    raw["commitments"].sort(
+        key=lambda r: (r["instance_type"], r["region"], r["kind"], r["plan"], r["years"], r["payment"])
+    )
+    write_atomic(path, json.dumps(raw, indent=2) + "\n")
+
+
+def _bad(path: Path, problems: list[str]) -> ValueError:
+    lines = "\n".join(f"  {problem}" for problem in problems)
+    return ValueError(
+        f"{path}: {len(problems)} error(s)\n{lines}\n  `git checkout {path}` brings the recorded prices back"
+    )
+
+
+def _explain(item: Any) -> str:
+    """One pydantic error as `place: what (value)`."""
+    place = ".".join(str(part) for part in item["loc"])
+    if item["type"] == "extra_forbidden":
+        return f"{place}: unknown key (money keys carry their unit: price_usd_per_hour, price_usd_per_gb_month)"
+    if item["type"] == "missing":
+        return f"{place}: is missing"
+    return f"{place}: {item['msg']} (got {item['input']!r})"
+
+
+def _duplicates(prices: PriceList) -> list[str]:
+    rows = Counter((row.instance_type, row.region, row.zone, row.usage_class) for row in prices.prices)
+    return [
+        f"prices: {count} rows for {' '.join(part for part in row if part)}; keep one"
+        for row, count in rows.items()
+        if count > 1
+    ]
+
+
+def _older(prices: PriceList) -> list[str]:
+    return [
+        f"prices.{number}.as_of: {row.as_of} is before the list's as_of {prices.as_of}, the date of its oldest price"
+        for number, row in enumerate(prices.prices)
+        if row.as_of < prices.as_of
+    ]

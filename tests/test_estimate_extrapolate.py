@@ -1,0 +1,66 @@
+"""Subset to full, and what step times show."""
+
+import pytest
+
+from yocobench.estimate.extrapolate import Point, fit, trends
+
+
+def test_one_subset_gives_its_rate_and_no_error():
+    found = fit([Point(samples=1000, seconds=10, one_off_s=5)])
+    assert found.samples_per_second == pytest.approx(100)
+    assert found.relative_error is None
+    assert found.est_seconds(10_000) == pytest.approx(105)
+
+
+def test_the_error_is_that_of_the_largest_subset_fitted_without_it():
+    # 100/s on the small one predicts 100 s for 10,000; 110 s were measured
+    found = fit([Point(1000, 10), Point(10_000, 110)])
+    assert found.relative_error == pytest.approx(10 / 110)
+    assert found.checked_on_samples == 10_000
+    # both together: 11,000 samples in 120 s
+    assert found.samples_per_second == pytest.approx(11_000 / 120)
+
+
+def test_a_rate_that_rises_to_a_ceiling_is_fitted_as_one():
+    # seconds = (n + 500) / 100 exactly
+    points = [Point(n, (n + 500) / 100) for n in (500, 1000, 4000, 16_000)]
+    found = fit(points)
+    assert found.samples_per_second == pytest.approx(100)
+    assert found.half_samples == pytest.approx(500)
+    assert found.relative_error == pytest.approx(0, abs=1e-9)
+    assert found.est_seconds(99_500) == pytest.approx(1000)
+
+
+def test_without_a_measured_subset_there_is_no_extrapolation():
+    with pytest.raises(ValueError, match="no measured subset"):
+        fit([Point(0, 0)])
+
+
+def noisy(level, count, jitter=0.01):
+    return [level * (1 + jitter * (-1) ** i) for i in range(count)]
+
+
+def test_steady_steps_show_nothing():
+    assert trends(noisy(0.1, 60)) == ()
+    assert trends(noisy(0.1, 5)) == ()
+
+
+def test_slow_first_steps_are_named_warm_up():
+    (found,) = trends(noisy(0.15, 15) + noisy(0.1, 45))
+    assert found.trend == "warm_up"
+    assert found.change == pytest.approx(0.5, abs=0.03)
+
+
+def test_slow_last_steps_are_throttling_and_credits_on_a_burstable_type():
+    times = noisy(0.1, 40) + noisy(0.2, 20)
+    (found,) = trends(times)
+    assert found.trend == "throttling"
+    assert found.at_step == 40
+    (credits,) = trends(times, burstable=True)
+    assert credits.trend == "burst_credits"
+    assert "100% longer" in credits.text
+
+
+def test_noise_alone_is_no_trend():
+    times = [0.1, 0.3, 0.15, 0.22, 0.11, 0.28] * 8
+    assert trends(times) == ()

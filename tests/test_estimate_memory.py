@@ -1,0 +1,72 @@
+"""Bytes of a training step, and the micro-batch that fits."""
+
+import pytest
+import torch
+from torch import nn
+
+from yocobench.bench.workloads.base import Workload
+from yocobench.estimate import memory
+from yocobench.estimate.memory import HEADROOM, RUNTIME_BYTES, MemoryNeed
+
+GIB = 2**30
+
+
+class Chain(Workload):
+    """Two linear layers of 1024 with a sigmoid between: 2 Mi parameters."""
+
+    def build(self):
+        return nn.Sequential(nn.Linear(1024, 1024, bias=False), nn.Sigmoid(), nn.Linear(1024, 1024, bias=False))
+
+    def loss(self, model, batch):
+        return model(batch).sum()
+
+    def batches(self, data, num_items, batch_size, seed):
+        while True:
+            yield torch.zeros(batch_size, 1024)
+
+    def example_batch(self, batch_size):
+        return torch.zeros(batch_size, 1024)
+
+    def samples_per_item(self):
+        return 1
+
+
+def test_the_line_is_what_stays_plus_what_an_item_saves():
+    line = memory.need(Chain(), "fp32")
+    weights = 2 * 1024 * 1024 * 4
+    # parameters, gradients, two moments; one layer's new gradient before it is added to the old one
+    assert line.fixed_bytes == pytest.approx(4 * weights + weights / 2, rel=0.01)
+    # at the peak an item keeps: the sigmoid (4 KiB) and one or two gradients of rows
+    assert 4096 <= line.per_item_bytes <= 4 * 4096
+    assert memory.estimate(Chain(), 64) == line.peak_bytes(64)
+
+
+def test_sixteen_bits_halve_what_an_item_keeps_but_add_copies_of_the_weights():
+    wide, low = memory.need(Chain(), "fp32"), memory.need(Chain(), "bf16")
+    assert low.per_item_bytes < 0.75 * wide.per_item_bytes
+    assert low.fixed_bytes > wide.fixed_bytes
+
+
+def test_the_global_batch_is_split_by_powers_of_two_only():
+    assert memory.splits(24) == [24, 12, 6, 3]
+    assert memory.splits(7) == [7]
+    assert memory.splits(8) == [8, 4, 2, 1]
+
+
+def test_the_largest_split_that_leaves_headroom_is_taken():
+    line = MemoryNeed(fixed_bytes=1 * GIB, per_item_bytes=1 * GIB)
+    # 8 items need 9 GiB beside the runtime
+    enough = (9 * GIB + RUNTIME_BYTES) / (1 - HEADROOM)
+    assert memory.largest_fit(line, 8, enough + 1) == 8
+    assert memory.largest_fit(line, 8, enough - GIB / 2) == 4
+    assert memory.largest_fit(line, 6, enough - GIB) == 6
+
+
+def test_nothing_fits_when_the_smallest_split_does_not():
+    line = MemoryNeed(fixed_bytes=10 * GIB, per_item_bytes=GIB)
+    assert memory.largest_fit(line, 8, 8 * GIB) is None
+
+
+def test_a_workload_gets_its_micro_batch():
+    assert memory.micro_batch(Chain(), 16, "fp32", 8 * GIB) == 16
+    assert memory.micro_batch(Chain(), 16, "fp32", 0.5 * GIB) is None
