@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from yocobench import prices
+from yocobench import pricelist, prices
 
 SNAPSHOT = Path(__file__).resolve().parents[1] / "data/prices.json"
 
@@ -32,7 +32,7 @@ def raw() -> dict[str, Any]:
 
     spot = {"region": "us-east-2", "zone": "us-east-2c", "usage_class": "spot", "as_of": "2026-10-03"}
     return {
-        "schema": "yocobench.prices/1",
+        "schema": "yocobench.prices/2",
         "as_of": "2026-07-20",
         "currency": "USD",
         "prices": [
@@ -181,13 +181,33 @@ def test_the_list_is_no_younger_than_its_oldest_row(tmp_path: Path, raw: dict[st
     [
         ("", "is not JSON"),
         ('{"schema": "yocobench.prices/1", "pri', "is not JSON"),
-        ("[]", "schema: 'list' is not known. Known: yocobench.prices/1"),
-        ('{"schema": "yocobench.prices/2"}', "schema: 'yocobench.prices/2' is not known. Known: yocobench.prices/1"),
+        ("[]", "schema: 'list' is not known. Known: yocobench.prices/1, yocobench.prices/2"),
+        ('{"schema": "yocobench.prices/3"}', "schema: 'yocobench.prices/3' is not known. Known: yocobench.prices/1"),
     ],
 )
 def test_a_file_that_is_cut_or_of_another_schema_is_named(tmp_path: Path, text: str, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         prices.load(write(tmp_path, text))
+
+
+def test_a_snapshot_of_the_first_schema_is_still_read_and_written_as_the_second(tmp_path: Path, raw: dict[str, Any]):
+    raw["schema"] = "yocobench.prices/1"
+    old = prices.load(write(tmp_path, raw))
+    pricelist.write(old, tmp_path / "new.json")
+    new = json.loads((tmp_path / "new.json").read_text())
+    assert new["schema"] == "yocobench.prices/2"
+    assert prices.load(tmp_path / "new.json").prices == old.prices
+
+
+def test_what_is_written_is_sorted_and_two_writes_are_equal(tmp_path: Path, raw: dict[str, Any]):
+    raw["prices"].reverse()
+    pricelist.write(prices.load(write(tmp_path, raw)), tmp_path / "a.json")
+    pricelist.write(prices.load(tmp_path / "a.json"), tmp_path / "b.json")
+    written = json.loads((tmp_path / "a.json").read_text())
+    assert [row["instance_type"] for row in written["prices"]][:2] == ["c6i.8xlarge", "g4dn.xlarge"]
+    columns = ["instance_type", "region", "usage_class", "price_usd_per_hour", "source", "as_of"]
+    assert list(written["prices"][0]) == columns
+    assert (tmp_path / "a.json").read_text() == (tmp_path / "b.json").read_text()
 
 
 def test_the_recorded_snapshot_prices_every_type_of_the_default_study_even_the_retired_one() -> None:
@@ -200,7 +220,7 @@ def test_the_recorded_snapshot_prices_every_type_of_the_default_study_even_the_r
 def test_the_recorded_snapshot_is_sorted_and_laid_out_for_a_diff() -> None:
     text = SNAPSHOT.read_text(encoding="utf-8")
     raw = json.loads(text)
-    keys = [(row["instance_type"], row["region"], row["usage_class"], row["zone"] or "") for row in raw["prices"]]
+    keys = [(row["instance_type"], row["region"], row["usage_class"], row.get("zone") or "") for row in raw["prices"]]
     assert keys == sorted(keys)
     assert text == json.dumps(raw, indent=2) + "\n"
 

@@ -12,14 +12,14 @@ import json
 from collections import Counter
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError
 
 from yocobench.receipt import write_atomic
 from yocobench.schema import Frozen, Name, Sourced, StaleAfter, UsageClass
 
-SCHEMA = "yocobench.prices/2"
+SCHEMA: Final = "yocobench.prices/2"
 OLDER = ("yocobench.prices/1",)
 """Schemas that are read as they are: what they lack is optional."""
 SNAPSHOT = Path("data/prices.json")
@@ -61,7 +61,7 @@ class Price(Coded):
 
     instance_type: Name
     region: Region
-    zone: str | None
+    zone: str | None = None
     """Availability zone, for spot; null for on-demand, which is the same in the whole region."""
     usage_class: UsageClass
     price_usd_per_hour: Usd
@@ -178,15 +178,21 @@ def write(prices: PriceList, path: Path) -> None:
     raw = prices.model_dump(mode="json", by_alias=True, exclude_none=True)
     raw["schema"] = SCHEMA
     raw.setdefault("public_ipv4", None)
-    for row in raw["prices"]:
-        row.setdefault("zone", None)
-    raw["prices"].sort(key=lambda r: (r["instance_type"], r["region"], r["usage_class"], r["zone"] or ""))
+    for part in ("prices", "storage", "offers", "commitments"):
+        raw[part] = [_origin_last(row) for row in raw[part]]
+    raw["prices"].sort(key=lambda r: (r["instance_type"], r["region"], r["usage_class"], r.get("zone", "")))
     raw["storage"].sort(key=lambda r: (r["kind"], r["region"]))
     raw["offers"].sort(key=lambda r: (r["instance_type"], r["region"]))
     raw["commitments"].sort(
         key=lambda r: (r["instance_type"], r["region"], r["kind"], r["plan"], r["years"], r["payment"])
     )
     write_atomic(path, json.dumps(raw, indent=2) + "\n")
+
+
+def _origin_last(row: dict[str, Any]) -> dict[str, Any]:
+    """What and how much first, then where it comes from."""
+    origin = {name: row[name] for name in Coded.model_fields if name in row}
+    return {name: value for name, value in row.items() if name not in origin} | origin
 
 
 def _bad(path: Path, problems: list[str]) -> ValueError:

@@ -90,7 +90,7 @@ def merge(old: PriceList | None, found: Found) -> PriceList | None:
     stored = {(volume.kind, volume.region) for volume in found.storage}
     promised = {(one.instance_type, one.region, one.kind) for one in found.commitments}
     return PriceList(
-        schema_name=pricelist.SCHEMA,
+        schema=pricelist.SCHEMA,
         as_of=min(price.as_of for price in rows),
         currency="USD",
         prices=tuple(rows),
@@ -110,10 +110,13 @@ def merge(old: PriceList | None, found: Found) -> PriceList | None:
 def age(prices: PriceList, limit: StaleAfter, region: str, usage_class: UsageClass, today: dt.date) -> str:
     """How old the snapshot's prices are, in words: for the report and the stage."""
     stale = prices.stale(limit, region, usage_class, today)
+    all_of_them = [p for p in prices.prices if (p.region, p.usage_class) == (region, usage_class)]
     text = f"oldest price of {prices.as_of}, {prices.age_days(today)} days old on {today}"
     if stale:
-        names = ", ".join(dict.fromkeys(price.instance_type for price in stale))
-        text += f"; stale (over {limit.days(usage_class)} days, {usage_class} in {region}): {names}"
+        text += (
+            f"; stale: {len(stale)} of {len(all_of_them)} {usage_class} prices in {region} are over "
+            f"{limit.days(usage_class)} days old"
+        )
     return text
 
 

@@ -33,7 +33,6 @@ class Reporter:
         self._last: tuple[str, int, float] = ("", -1, 0.0)
 
     def __enter__(self) -> Reporter:
-        self._bar.start()
         return self
 
     def __exit__(
@@ -43,6 +42,7 @@ class Reporter:
 
     def __call__(self, progress: Progress) -> None:
         """Show one report."""
+        self._bar.start()  # not before: until then the launcher may print its plan and ask
         detail = self.describe(progress)
         done = (progress.repeat + (progress.fraction or 0.0)) / max(1, progress.repeats)
         self._bar.update(self._task, completed=done, detail=detail)

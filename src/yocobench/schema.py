@@ -59,6 +59,8 @@ class Rates(Sourced):
     peak_tflops: dict[Precision, PositiveFloat | None] = {}
     flops_per_cycle_per_core: dict[Precision, PositiveFloat | None] = {}
     memory_gb_per_s: PositiveFloat | None = None
+    board_power_w: PositiveFloat | None = None
+    """Power limit of a GPU's board: small cards (T4, L4) cannot hold their peak under it."""
 
 
 class Chip(Frozen):

@@ -23,6 +23,7 @@ from yocobench.bench.measurement import Measurement, Source
 from yocobench.bench.peak import peak_flops_per_second
 from yocobench.bench.statistics import occupied_s, summarize
 from yocobench.launchers import build_launcher
+from yocobench.launchers.base import Launcher
 from yocobench.plan import PlannedCell, plan_cell
 from yocobench.progress import Reporter
 from yocobench.receipt import Provenance, Receipt
@@ -37,7 +38,8 @@ def main(cfg: Config) -> int:
     """Measure one cell and record it."""
     root, console = config.root(), Console(stderr=True)
     planned = plan_cell(cfg, cfg.workload, cfg.subset, cfg.instance, hardware.detect(), root)
-    measurement = _measure(cfg, planned, root, console)
+    launcher = build_launcher(cfg.launcher)
+    measurement = _measure(cfg, planned, launcher, root, console)
     record = Receipt(
         cell_key=planned.spec.key,
         spec=planned.spec,
@@ -47,18 +49,21 @@ def main(cfg: Config) -> int:
     )
     path = root / (cfg.receipt or STANDALONE / f"{planned.spec.label}-{record.recorded_at.replace(':', '-')}.json")
     keep(record, path, root, console, figures(cfg, measurement))
-    console.print(f"{planned.spec.label}: {describe(measurement, cfg.workload.sample_unit)}", highlight=False, soft_wrap=True)
+    launcher.recorded()
+    console.print(
+        f"{planned.spec.label}: {describe(measurement, cfg.workload.sample_unit)}", highlight=False, soft_wrap=True
+    )
     # DVC itself ignores Ctrl-C while a command runs: only a failure stops it and leaves the cell to be measured again.
     return INTERRUPTED_STATUS if measurement.outcome == "interrupted" and "DVC_STAGE" in os.environ else 0
 
 
-def _measure(cfg: Config, planned: PlannedCell, root: Path, console: Console) -> Measurement:
+def _measure(cfg: Config, planned: PlannedCell, launcher: Launcher, root: Path, console: Console) -> Measurement:
     if planned.exclusion is not None:
         reason = f"{planned.exclusion.reason} ({planned.exclusion.source}, {planned.exclusion.as_of})"
         source: Source = "replayed" if cfg.launcher.name == "replay" else "measured"
         return Measurement(outcome=planned.exclusion.outcome, reason=reason, source=source, detected=None)
     with Reporter(planned.spec.label, cfg.workload.sample_unit, console) as report:
-        return build_launcher(cfg.launcher).run(planned.spec, cfg.instance, root, report)
+        return launcher.run(planned.spec, cfg.instance, root, report)
 
 
 def figures(cfg: Config, measurement: Measurement) -> dict[str, float]:
@@ -68,6 +73,9 @@ def figures(cfg: Config, measurement: Measurement) -> dict[str, float]:
     peak = peak_flops_per_second(cfg.instance, good[0].precision) if good and good[0].precision else None
     if rate is not None and peak is not None:
         found["mfu"] = rate / peak
+    if "cost_usd" in measurement.extra:  # a launcher that saw the bill knows better
+        known = ("billed_s", "cost_usd", "planned_worst_usd")
+        return found | {name: measurement.extra[name] for name in known if name in measurement.extra}
     price = prices.load(config.root() / prices.SNAPSHOT).find(cfg.instance.name, cfg.region, cfg.usage_class)
     if price is not None and good:
         spent_s = sum(measurement.phases_s.values()) + sum(occupied_s(repeat) for repeat in good)

@@ -1,7 +1,7 @@
 """What a box needs, as files with their sha256: code, lock file, the cell's settings, the dataset subset.
 
 The code is a git archive of a commit. The settings are the ones that this cell was planned with, fully resolved, laid
-over the archive's own conf/ and params.yaml, so that overrides reach the box. The dataset is only what the subset reads.
+over the archive's own conf/ and params.yaml, so that overrides reach the box. The dataset is what the subset reads.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import hashlib
 import importlib.util
 import io
 import json
-import os
 import subprocess
 import tarfile
 from collections.abc import Iterator
@@ -154,8 +153,8 @@ def _vendored(workload: WorkloadConfig) -> Iterator[tuple[str, bytes | Path]]:
     if size > MAX_VENDORED_BYTES:
         raise ValueError(
             f"conf/workload/{workload.name}.yaml: its package {package!r} has {size / 1e6:.0f} MB, too much to send "
-            f"along (limit {MAX_VENDORED_BYTES / 1e6:.0f} MB). If pip can install it, put the class into a small module "
-            "and name the package in launcher.args.extra_packages"
+            f"along (limit {MAX_VENDORED_BYTES / 1e6:.0f} MB). If pip can install it, put the class into a small "
+            "module and name the package in launcher.args.extra_packages"
         )
     yield from files
 
@@ -179,5 +178,5 @@ def _image_files(folder: Path, name: str, items: int) -> Iterator[tuple[str, byt
         wanted += [image["file_name"] for image in json.loads((folder / f"{split}.json").read_text())["images"][:count]]
     yield f"{name}/manifest.json", folder / "manifest.json"
     for file_name in sorted(set(wanted)):
-        assert not os.path.isabs(file_name), file_name
+        assert not Path(file_name).is_absolute(), file_name
         yield f"{name}/images/{file_name}", folder / "images" / file_name

@@ -1,4 +1,4 @@
-"""Hand a cell over to a box that does not exist yet: parts and job to S3, intent beside them, user-data to the caller."""
+"""Hand a cell over to a box that does not exist yet: parts, job and intent to S3, user-data to the caller."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import time
 from decimal import Decimal
 from typing import Any
 
@@ -10,8 +11,24 @@ from yocobench.aws import boxes, watch
 from yocobench.aws.launch_plan import bill
 from yocobench.aws.ledger import Entry, Ledger, now
 
+SETTLE_S = 60.0
+"""A box that was asked for so recently may not be listed yet: EC2's answers are eventually consistent."""
 UNTAGGED_LIFE = dt.timedelta(hours=24)
 """A box of ours whose expires-at tag cannot be read is taken to be this old at most."""
+
+
+def look(entry: Entry) -> list[dict[str, Any]]:
+    """The entry's boxes as EC2 lists them, alive or just ended; waits while one may not be listed yet.
+
+    Raises AwsError.
+    """
+    while True:
+        found = boxes.find(entry.region, entry.run_id, states=(*boxes.LIVE, "terminated"))
+        if found or entry.asked_at is None or entry.state not in ("asked", "running"):
+            return found
+        if (now() - entry.asked_at).total_seconds() > SETTLE_S:
+            return found
+        time.sleep(2)
 
 
 def end(ledger: Ledger, entry: Entry, note: str = "") -> Entry:
@@ -19,14 +36,14 @@ def end(ledger: Ledger, entry: Entry, note: str = "") -> Entry:
 
     The entry is closed, unless a receipt waits in S3: then it is `ended`, and the cell's next run collects it.
     """
-    found = boxes.find(entry.region, entry.run_id, states=(*boxes.LIVE, "terminated"))
+    found = look(entry)
     live = [box["InstanceId"] for box in found if box["State"]["Name"] != "terminated"]
     boxes.terminate(entry.region, live)
     if entry.cost_usd is None:
-        entry = _metered(entry, found, asked=bool(live))
+        entry = ledger.put(_metered(entry, found, asked=bool(live)).with_(state="ended", note=note or entry.note))
     marker = watch.read_marker(entry)
     waiting = marker is not None and bool(marker.receipt_sha256)
-    return ledger.put(entry.with_(state="ended" if waiting else "closed", note=note or entry.note))
+    return ledger.put(entry.with_(state="ended" if waiting else "closed"))
 
 
 def _metered(entry: Entry, found: list[dict[str, Any]], asked: bool) -> Entry:

@@ -22,11 +22,16 @@ from yocobench.schema import Frozen, Name
 
 FOLDER = Path("mlruns/ledger")
 State = Literal[
-    "intended",  # reserved; a box may exist
+    "intended",  # reserved; AWS was not asked for a box, or said no
+    "asked",  # a box may exist
     "running",  # a box exists, or did when we last looked
     "ended",  # the box is gone and its bill known; a receipt may wait to be recorded
     "closed",  # nothing left to do
 ]
+
+
+HOLDING = ("intended", "asked", "running")
+"""States in which the worst case counts, whenever it was reserved."""
 
 
 class OverCap(Exception):
@@ -53,6 +58,7 @@ class Entry(Frozen):
     instance_id: str | None = None
     tried: tuple[str, ...] = ()
     """Zones asked, each with the time and AWS's answer."""
+    asked_at: dt.datetime | None = None
     launched_at: dt.datetime | None = None
     ended_at: dt.datetime | None = None
     billed_s: float | None = None
@@ -109,7 +115,7 @@ class Ledger:
     def taken_usd(self, window_h: float) -> Decimal:
         """What was spent, or is reserved, by entries of the last `window_h` hours and by every open box."""
         since = now() - dt.timedelta(hours=window_h)
-        counted = [e for e in self.entries() if e.created_at >= since or e.state in ("intended", "running")]
+        counted = [e for e in self.entries() if e.created_at >= since or e.state in HOLDING]
         return sum((e.reserved_usd for e in counted), Decimal(0))
 
     def reserve(self, entry: Entry, max_usd: Decimal, window_h: float, most_boxes: int) -> bool:
@@ -124,7 +130,7 @@ class Ledger:
                     f"worst case {entry.worst_usd:.2f} USD, and {taken:.2f} USD are spent or reserved in the last "
                     f"{window_h:g} h: over the cap of {max_usd} USD"
                 )
-            if sum(other.state in ("intended", "running") for other in self.entries()) >= most_boxes:
+            if sum(other.state in HOLDING for other in self.entries()) >= most_boxes:
                 return False
             self.put(entry)
             return True

@@ -87,6 +87,6 @@ def _credentials_last(region: str, needed_s: float) -> None:
     who = identity.whoami(region)
     if not who.outlives(needed_s, now):
         raise ValueError(
-            f"the credentials ({who.text(now)}) may end before the box does, {needed_s / 60:.0f} min from now, and then "
-            "nothing could terminate it: renew them first"
+            f"the credentials ({who.text(now)}) may end before the box does, {needed_s / 60:.0f} min from now; "
+            "then nothing could terminate it: renew them first"
         )

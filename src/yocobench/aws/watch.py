@@ -16,6 +16,9 @@ from yocobench.bench.measurement import Outcome
 from yocobench.launchers.base import Progress
 from yocobench.schema import Frozen
 
+NEW_BOX_S = 60.0
+"""EC2 may not know a box yet that it has just started."""
+
 
 class Marker(Frozen):
     """The box's last word. Times are seconds since the epoch by its clock; 0: not reached."""
@@ -88,11 +91,12 @@ def watch(entry: Entry, patience: Patience, repeats: int, report: Callable[[Prog
 
 
 def _look(entry: Entry) -> Verdict | None:
-    assert entry.instance_id is not None
-    box = boxes.describe(entry.region, entry.instance_id)
+    box = boxes.describe(entry.region, entry.instance_id) if entry.instance_id else None
     marker = read_marker(entry)  # after the box: a box that is gone has written all that it will ever write
     if marker is not None:
         return Verdict(marker)
+    if box is None and entry.launched_at and (now() - entry.launched_at).total_seconds() < NEW_BOX_S:
+        return None
     if box is None or box["State"]["Name"] in ("shutting-down", "terminated", "stopped"):
         return Verdict(None, "killed", f"{boxes.death(box)} before it was done")
     return None

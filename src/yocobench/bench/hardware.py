@@ -29,8 +29,12 @@ MEMORY_TOLERANCE = 0.12
 """A guest sees 2 to 7 % less than the nominal memory (vantage-sh/ec2instances.info, measured 2025-12)."""
 
 
-def detect(imds_url: str = IMDS) -> Detected:
-    """Describe this host. Never fails: what cannot be read is null."""
+def detect(imds_url: str | None = None) -> Detected:
+    """Describe this host. Never fails: what cannot be read is null.
+
+    The metadata service is looked for where AWS's own variable AWS_EC2_METADATA_SERVICE_ENDPOINT says, if it is set.
+    """
+    imds_url = imds_url or os.environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT", IMDS).rstrip("/")
     cpu_model, flags = _cpu()
     kind, name, count, memory, capability = _accelerator()
     return Detected(

@@ -23,10 +23,12 @@ from yocobench.estimate.constants import (
     CPU_SCALING_EXPONENT,
     CPU_SHARES,
     DECODE_S_PER_MEGAPIXEL,
+    DYNAMIC_POWER,
     FITTED,
     GEMM_SHARE,
     NEURON_COMPILE_S,
     NEURON_GEMM_SHARE,
+    NODE_ENERGY,
     REFERENCE_COREMARK,
     TF32_FROM,
     Constants,
@@ -52,6 +54,8 @@ class Device:
     """16-bit matrix products of the largest size. 0: not supported in hardware."""
     high_flops_per_s: float
     """The products that stay in fp32, with TF32 where the device substitutes it."""
+    vector_s_per_byte: float
+    """What elementwise work costs beside its bytes: instructions of the ordinary fp32 units. 0 on a CPU."""
     bytes_per_s: float
     """Main memory of the device, reads and writes together."""
     cache_bytes: float
@@ -67,6 +71,13 @@ class Device:
     """Of one core, against the reference core (CoreMark)."""
     shares: Shares
     """Part of the product rate that each kind of operation reaches."""
+    level: float = 1.0
+    """Factor on the modelled time of the device."""
+    power_w: float | None = None
+    """What work may draw; None: no limit known."""
+    joules_per_flop: tuple[float, float] = (0.0, 0.0)
+    """Of 16-bit products, of those in fp32 or TF32."""
+    joules_per_byte: float = 0.0
     compile_s: float = 0.0
     link_bytes_per_s: float | None = None
     gaps: tuple[str, ...] = field(default=())
@@ -122,9 +133,16 @@ def from_chip(
     if high is None:
         if not low:
             raise Unknown(f"accelerator {chip.name!r} states no fp32 rate (rates.peak_tflops.fp32)")
-        high = low / 4
-        gaps.append("fp32 rate unknown: a quarter of the 16-bit rate assumed")
+        high = low / (2 if _has_tf32(chip) else 4)
+        gaps.append("fp32 rate unknown: assumed from the 16-bit rate")
+    plain = chip.rates.peak_tflops.get("fp32")
+    plain_rate = plain * 1e12 if plain else (low or high) / 4
     capability = chip.compute_capability or ""
+    power = chip.rates.board_power_w
+    if chip.kind == "cuda" and power is None:
+        gaps.append("board power unknown: no power limit assumed")
+    node = NODE_ENERGY.get(capability, 1.0)
+    joules = constants.pj_per_flop * 1e-12 * node
     return Device(
         name=name or chip.name,
         chip=chip.name,
@@ -132,6 +150,7 @@ def from_chip(
         family=f"{chip.kind} {capability}".strip(),
         low_flops_per_s=low * part_used,
         high_flops_per_s=high * part_used,
+        vector_s_per_byte=constants.vector / (plain_rate * part_used),
         bytes_per_s=chip.rates.memory_gb_per_s * 1e9 * constants.bandwidth * part_used,
         cache_bytes=CACHE_MIB.get(capability, 4.0) * 2**20,
         cache_speedup=constants.cache_speedup,
@@ -140,6 +159,10 @@ def from_chip(
         host_cores=host_cores,
         host_speed=host_speed or 1.0,
         shares=constants.shares(),
+        level=constants.level,
+        power_w=power * DYNAMIC_POWER if power else None,
+        joules_per_flop=(joules, joules * (2 if _has_tf32(chip) else 4)),
+        joules_per_byte=constants.pj_per_byte * 1e-12 * node,
         compile_s=NEURON_COMPILE_S if chip.kind == "neuron" else 0.0,
         link_bytes_per_s=link_bytes_per_s,
         gaps=tuple(gaps),
@@ -192,6 +215,7 @@ def from_cpu(
         family=f"cpu {arch} {narrow:g}",
         low_flops_per_s=scaled * max(narrow, wide * AMX_SHARE) if precision != "fp32" else 0.0,
         high_flops_per_s=scaled * narrow,
+        vector_s_per_byte=0.0,
         bytes_per_s=known or _assumed_bandwidth(cores),
         cache_bytes=CPU_CACHE_MIB_PER_CORE * cores * 2**20,
         cache_speedup=CPU_CACHE_SPEEDUP,
@@ -214,6 +238,7 @@ def from_host(host: HostRates, precision: Precision, arch: str) -> Device:
         family=f"cpu {arch} local",
         low_flops_per_s=host.gemm_bf16_flops_per_s * scaled if precision != "fp32" else 0.0,
         high_flops_per_s=host.gemm_fp32_flops_per_s * scaled,
+        vector_s_per_byte=0.0,
         bytes_per_s=host.bytes_per_s * host.physical_cores**CPU_BANDWIDTH_EXPONENT,
         cache_bytes=CPU_CACHE_MIB_PER_CORE * host.physical_cores * 2**20,
         cache_speedup=max(1.0, host.cache_bytes_per_s / host.bytes_per_s),

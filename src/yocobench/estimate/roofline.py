@@ -1,6 +1,7 @@
 """Seconds of a step on a device: for each operation the larger of arithmetic and bytes, plus what launching costs.
 
-t = max(flops / (product rate x share of its kind x size factor), bytes / bandwidth) + kernel floor. A GPU runs behind
+t = max(flops / (product rate x share of its kind x size factor), bytes / bandwidth) + kernel floor, the cache serving
+its part of the bytes; elementwise work adds its instructions, since cards differ in those more than in bandwidth. A GPU runs behind
 its host: the step takes the longer of the device's time and the host's time to issue the kernels. Optimiser, input,
 all-reduce and compilation are terms of their own. Constants: constants.py, with their origin.
 """
@@ -11,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from yocobench.estimate.constants import COMPILED_BYTES, COMPILED_LAUNCHES, LINK_OVERLAP
+from yocobench.estimate.constants import COMPILED_BYTES, COMPILED_LAUNCHES, LINK_OVERLAP, POWER_SOFTNESS
 from yocobench.estimate.device import Device
 from yocobench.estimate.operations import ARITHMETIC, Operation, Trace
 
@@ -33,12 +34,18 @@ class StepTime:
     input_s: float
     """Decoding of one batch on all cores: beside the device's time on an accelerator, on top on a CPU."""
     all_reduce_s: float
+    power_s: float
+    """What the step's energy takes at the board's power limit; 0 where none is known."""
+    level: float
+    """Factor on the device's time (constants.py)."""
     on_cpu: bool
 
     @property
     def device_s(self) -> float:
         """What the device itself is busy with."""
-        return self.compute_s + self.memory_s + self.launch_s + self.optimizer_s + self.all_reduce_s
+        roofline = self.compute_s + self.memory_s + self.launch_s + self.optimizer_s
+        limited = (roofline**POWER_SOFTNESS + self.power_s**POWER_SOFTNESS) ** (1 / POWER_SOFTNESS)
+        return limited * self.level + self.all_reduce_s
 
     @property
     def total_s(self) -> float:
@@ -88,6 +95,8 @@ def step_time(
         host_s=0.0 if on_cpu else host * accumulation_steps + update_host,
         input_s=decode_s / device.host_speed / device.host_cores,
         all_reduce_s=reduce_s,
+        power_s=_energy(trace, device, accumulation_steps, compiled) / device.power_w if device.power_w else 0.0,
+        level=device.level,
         on_cpu=on_cpu,
     )
 
@@ -110,12 +119,24 @@ def _sum(operations: Iterable[Operation], device: Device, compiled: bool) -> tup
     return compute, memory, floor, host
 
 
+def _energy(trace: Trace, device: Device, accumulation_steps: int, compiled: bool) -> float:
+    """Joules of a step's work on the device."""
+    low, high = device.joules_per_flop
+    total = sum(op.bytes_moved * op.count for op in trace.optimizer) * device.joules_per_byte
+    for op in trace.operations:
+        moved = op.bytes_moved * (COMPILED_BYTES if compiled and op.kind not in ARITHMETIC else 1.0)
+        per_flop = low if op.low_precision and device.low_flops_per_s else high
+        total += (op.flops * per_flop + moved * device.joules_per_byte) * op.count * accumulation_steps
+    return total
+
+
 def operation_time(op: Operation, device: Device) -> tuple[float, float]:
     """(arithmetic, bytes) seconds of one execution, without floors."""
-    cached = op.bytes_moved / op.serial < device.cache_bytes
-    traffic = op.bytes_moved / device.bytes_per_s / (device.cache_speedup if cached else 1.0)
+    at_once = op.bytes_moved / op.serial
+    hit = device.cache_bytes / (device.cache_bytes + at_once)
+    traffic = op.bytes_moved / device.bytes_per_s * (1 - hit + hit / device.cache_speedup)
     if not op.flops:
-        return 0.0, traffic
+        return 0.0, traffic + op.bytes_moved * device.vector_s_per_byte
     rate = device.low_flops_per_s if op.low_precision and device.low_flops_per_s else device.high_flops_per_s
     return op.flops / (rate * device.shares.of_kind(op.kind) * size_factor(op, device)), traffic
 

@@ -116,7 +116,8 @@ class _Counter(TorchDispatchMode):
         product = _product(func, name, args, kwargs, result)
         low = self.low and (product is not None or self._promotes_low(name, inputs))
         for tensor in outputs:
-            self._register(tensor, low)
+            if _key(tensor) not in before:  # written in place: alive before the step, or known already
+                self._register(tensor, low)
         if not is_view and not name.startswith(FREE) and outputs:
             self._count(func, name, product, inputs, outputs)
         return result

@@ -35,3 +35,6 @@ class Launcher(ABC):
 
         `root` is the repository (dataset paths in `spec` are relative to it).
         """
+
+    def recorded(self) -> None:  # noqa: B027 (nothing to do, for most)
+        """The receipt of the last `run` is on disk: forget whatever was kept to be able to give it again."""

@@ -25,9 +25,6 @@ from yocobench.bench.measurement import Measurement, Outcome
 from yocobench.launchers.base import Launcher, Progress
 from yocobench.schema import CellSpec, Instance
 
-SETTLE_S = 30.0
-"""A box that was asked for so recently may not be listed yet: EC2's answers are eventually consistent."""
-
 
 class Ec2Launcher(Launcher):
     """One box a cell. Safe for several processes: the ledger has a lock a cell, and one for the sums."""
@@ -40,19 +37,23 @@ class Ec2Launcher(Launcher):
         """See Launcher.run. Raises ValueError and AwsError (an OSError) for what the user must mend first."""
         ledger = Ledger(root)
         with ledger.cell(spec.key), _signals() as hold_signals:
-            entry = _resumable(ledger, spec)
-            if entry is not None:
-                print(f"{spec.label}: collecting box {entry.run_id}, started earlier", file=sys.stderr)
-                cell = _Cell(self.settings, spec, ledger, report, hold_signals)
-                measurement = cell.follow(entry)
-            else:
-                planned = self._reserve(spec, instance, root, ledger)
-                if isinstance(planned, Measurement):
-                    return planned
+            try:
+                entry = _resumable(ledger, spec)
+                planned = self._reserve(spec, instance, root, ledger) if entry is None else None
+            except KeyboardInterrupt:
+                return _none("interrupted", "interrupted before anything was started")
+            if isinstance(planned, Measurement):
+                return planned
+            cell = _Cell(self.settings, spec, ledger, report, hold_signals)
+            if planned is not None:
                 entry, plan, commit = planned
-                cell = _Cell(self.settings, spec, ledger, report, hold_signals)
                 measurement = cell.launch(entry, plan, instance, root, commit)
-        self._waiting = (ledger, cell.entry) if cell.entry is not None and cell.entry.state == "ended" else None
+            else:
+                assert entry is not None
+                print(f"{spec.label}: collecting box {entry.run_id}, started earlier", file=sys.stderr)
+                measurement = cell.follow(entry)
+        waits = cell.entry is not None and cell.entry.state == "ended" and measurement.repeats
+        self._waiting = (ledger, cell.entry) if cell.entry is not None and waits else None
         return measurement
 
     def recorded(self) -> None:
@@ -130,12 +131,13 @@ class _Cell:
             timed = self.ledger.put(entry.with_(expires_at=_expiry(plan)))  # packing took its time
             script = delivery.user_data(timed, plan, self.spec, parts, self.settings)
             self.report(Progress("asking for a box", 0, self.spec.protocol.repeats))
-            started = boxes.start(plan, timed, script)
+            self.entry = self.ledger.put(timed.with_(state="asked", asked_at=now()))
+            started = boxes.start(plan, self.entry, script)
             if isinstance(started, boxes.NotStarted):
-                self.entry = self.ledger.put(timed.with_(tried=started.tried, note=started.reason))
+                self.entry = self.ledger.put(timed.with_(tried=started.tried))
                 return _none(started.outcome, started.reason), None
             self.entry = self.ledger.put(
-                timed.with_(
+                self.entry.with_(
                     state="running",
                     instance_id=started.instance_id,
                     zone=started.zone,
@@ -167,7 +169,8 @@ class _Cell:
         except KeyboardInterrupt:
             pass
         finally:
-            self.hold_signals()
+            with contextlib.suppress(KeyboardInterrupt):
+                self.hold_signals()
             self.entry = self._end(self.entry, measurement)
         return finished(measurement, self.entry, marker)
 
@@ -191,14 +194,12 @@ def _resumable(ledger: Ledger, spec: CellSpec) -> Entry | None:
     """The cell's box of an earlier client, alive or with a receipt that waits; every other open entry is settled."""
     chosen: Entry | None = None
     for entry in ledger.open_entries(spec.key):
-        if entry.state == "intended":
-            time.sleep(max(0.0, SETTLE_S - (now() - entry.created_at).total_seconds()))
-        found = boxes.find(entry.region, entry.run_id, states=(*boxes.LIVE, "terminated"))
+        found = ending.look(entry)
         marker = watch.read_marker(entry)
         alive = [box for box in found if box["State"]["Name"] in ("pending", "running")]
         if chosen is None and (alive or (marker is not None and marker.receipt_sha256)):
-            box = (alive or found or [None])[0]
-            chosen = entry if box is None else _adopted(ledger, entry, box)
+            known = alive or found
+            chosen = _adopted(ledger, entry, known[0]) if known else entry
         else:
             ending.end(ledger, entry, "its client was killed before the box was done")
     return chosen
@@ -228,7 +229,9 @@ def _signals() -> Iterator[Callable[[], None]]:
     ending_box = False
 
     def handle(number: int, _frame: object) -> None:
+        nonlocal ending_box
         if not ending_box:
+            ending_box = True  # one is enough: what follows it ends the box
             raise KeyboardInterrupt
         print("the box is being ended; wait, or it must be reaped", file=sys.stderr)
 

@@ -1,0 +1,131 @@
+"""`python -m yocobench.preflight`: can each candidate be launched, and what would it cost at worst? Starts nothing.
+
+    python -m yocobench.preflight                              # the study of params.yaml
+    python -m yocobench.preflight --max-usd 25 region=us-west-2
+    python -m yocobench.preflight --request-quota              # and the commands that ask AWS for more vCPUs
+
+Exit status: 0 every candidate that is not excluded can be launched; 1 some cannot; 2 it could not be asked
+(no credentials, no network, a mistake in the configuration). Not covered: capacity.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import sys
+from collections.abc import Sequence
+from decimal import Decimal, InvalidOperation
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from yocobench import config, pricelist
+from yocobench.aws import identity, quotas, session
+from yocobench.aws.checks import Candidate, Checker
+from yocobench.aws.ec2_settings import Ec2Settings
+from yocobench.schema import Config, Instance
+from yocobench.selection.eligibility import exclude
+
+COLUMNS = ("credentials", "offered", "quota", "image", "network", "worst case", "dry run")
+
+
+def run(cfg: Config, max_usd: Decimal | None, request_quota: bool, console: Console) -> int:
+    """Check the study and print the answers. Raises AwsError, ValueError."""
+    now = dt.datetime.now(dt.UTC)
+    settings = Ec2Settings.model_validate(cfg.launcher.args)
+    if max_usd is not None:
+        settings = settings.model_copy(update={"max_usd": max_usd})
+    who = identity.whoami(settings.region)
+    prices = pricelist.load(config.root() / pricelist.SNAPSHOT)
+    instances = {name: config.instance(name) for name in cfg.instances}
+    instances = {name: instance for name, instance in instances.items() if not instance.detect}
+    excluded = {name: exclude(instance, settings.region) for name, instance in instances.items()}
+    names = [name for name, exclusion in excluded.items() if exclusion is None]
+    checker = Checker(settings, cfg.protocol, prices, who)
+    candidates = checker.check(names, instances, now)
+    cells = len(cfg.workloads) * len(cfg.subsets)
+    console.print(f"{settings.region}, {settings.usage_class}. Credentials: {escape(who.text(now))}")
+    console.print(_table(candidates, {name: e.reason for name, e in excluded.items() if e is not None}))
+    problems = [f"{one.name}: {problem}" for one in candidates for problem in one.problems]
+    problems += _over_cap(candidates, cells, settings)
+    for problem in dict.fromkeys(problems):
+        console.print(f"- {problem}", markup=False, highlight=False, soft_wrap=True)
+    if request_quota:
+        for line in quota_requests(checker, [instances[name] for name in names], cells, settings):
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+    ready = sum(1 for one in candidates if not one.problems)
+    console.print(f"{ready} of {len(candidates)} candidates can be launched; capacity is known only when asked for")
+    return 1 if problems else 0
+
+
+def quota_requests(checker: Checker, instances: Sequence[Instance], cells: int, settings: Ec2Settings) -> list[str]:
+    """Per quota that is too small, the command that asks for enough: as many boxes as may run at once."""
+    boxes: dict[str, list[int]] = {}
+    for instance in instances:
+        code = quotas.code(instance, settings.usage_class)
+        if code is not None and instance.hardware is not None:
+            boxes.setdefault(code, []).extend([instance.hardware.vcpus] * cells)
+    lines = []
+    for code, vcpus in sorted(boxes.items()):
+        wanted = sum(sorted(vcpus, reverse=True)[: settings.launch_parallelism])
+        try:
+            enough = checker.quota(code).vcpus >= wanted
+        except session.AwsError as error:
+            lines.append(f"# {error}")
+            enough = False
+        if not enough:
+            lines.append(quotas.request_command(code, settings.region, wanted))
+    return lines or ["no quota needs to be raised"]
+
+
+def _over_cap(candidates: list[Candidate], cells: int, settings: Ec2Settings) -> list[str]:
+    """The whole study's worst case against the cap: a cell that would go over it is not started."""
+    total = sum((one.worst_usd * cells for one in candidates if one.worst_usd is not None), Decimal(0))
+    if total <= settings.max_usd:
+        return []
+    return [
+        f"the study: {cells} cells on each of {len(candidates)} types cost {total} USD at worst, over the cap of "
+        f"{settings.max_usd} USD; launcher.args.max_usd={total.to_integral_value('ROUND_CEILING')} covers them all"
+    ]
+
+
+def _table(candidates: list[Candidate], excluded: dict[str, str]) -> Table:
+    table = Table("candidate", *COLUMNS, "verdict")
+    for one in candidates:
+        texts = [escape(check.text) if not check.problem else f"[red]{escape(check.text)}[/]" for check in one.checks]
+        table.add_row(one.name, *texts, "[red]no[/]" if one.problems else "[green]ready[/]")
+    for name, reason in excluded.items():
+        table.add_row(name, *["" for _ in COLUMNS], f"excluded: {escape(reason.partition(':')[0])}")
+    return table
+
+
+def _usd(text: str) -> Decimal:
+    try:
+        usd = Decimal(text)
+    except InvalidOperation:
+        usd = Decimal(0)
+    if not usd.is_finite() or usd <= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no amount in USD, such as 25")
+    return usd
+
+
+def main(argv: list[str] | None = None) -> None:
+    """The command; Hydra composes the configuration from what argparse leaves over."""
+    parser = argparse.ArgumentParser(prog="python -m yocobench.preflight", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser.add_argument("--max-usd", type=_usd, help="cap on the bill instead of launcher.args.max_usd")
+    parser.add_argument("--request-quota", action="store_true", help="print the commands that ask for more vCPUs")
+    parser.add_argument("overrides", nargs="*", help="region=eu-west-1 launcher.args.volume_gb=200 ...")
+    given = parser.parse_args(argv)
+    chosen = [] if any(text.startswith("launcher=") for text in given.overrides) else ["launcher=ec2"]
+
+    def preflight(cfg: Config) -> int:
+        return run(cfg, given.max_usd, given.request_quota, Console())
+
+    sys.argv = [sys.argv[0], *chosen, *given.overrides]
+    config.stage(preflight)()
+
+
+if __name__ == "__main__":
+    main()

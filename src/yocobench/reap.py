@@ -1,0 +1,42 @@
+"""End boxes that are past their time, by tag: the third way to stop a box, for when client and timer both failed.
+
+    python -m yocobench.reap                    # those past their expires-at tag
+    python -m yocobench.reap --all              # every box of the project, also a colleague's
+    python -m yocobench.reap --region us-west-2
+
+Exit status 0: nothing that should have ended is left. 2: AWS did not let us look or end; the message says why.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from yocobench import config
+from yocobench.aws import boxes, ending
+from yocobench.aws.ledger import Ledger
+
+
+def main(words: list[str] | None = None) -> int:
+    """Sweep the regions: the study's, and every one that this checkout's ledger has an open box in."""
+    parser = argparse.ArgumentParser(prog="python -m yocobench.reap", description="End boxes that are past their time.")
+    parser.add_argument("--all", action="store_true", help="every box of the project, also one that is measuring")
+    parser.add_argument("--region", help="only this region")
+    asked = parser.parse_args(words)
+    try:
+        root = config.root()
+        ledger = Ledger(root)
+        held = {entry.region for entry in ledger.entries() if entry.state != "closed"}
+        regions = [asked.region] if asked.region else sorted({config.study().region} | held)
+        for region in regions:
+            for line in ending.sweep(ledger, region, everything=asked.all):
+                print(line)
+            print(f"{region}: {len(boxes.find(region))} box(es) of the project left")
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
