@@ -116,7 +116,8 @@ def catalogue(region: str = "us-east-1") -> list[dict[str, object]]:
         found.append(product(name, region, "0.0000000000", capacitystatus="AllocatedCapacityReservation",
                              usagetype=f"Reservation:{name}"))  # fmt: skip
         found.append(product(name, region, "9.0000000000", tenancy="Dedicated", usagetype=f"DedicatedUsage:{name}"))
-        found.append(product(name, region, "8.0000000000", operatingSystem="Windows", licenseModel="License Included"))
+        found.append(product(name, region, "8.0000000000", operatingSystem="Windows"))
+        found.append(product(name, region, "7.0000000000", preInstalledSw="SQL Std"))
     found.append(product("trn1.2xlarge", region, "0.0000000000", marketoption="CapacityBlock",
                          usagetype="CapacityBlock:trn1.2xlarge"))  # fmt: skip
     return [*found, *storage(region)]

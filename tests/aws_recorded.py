@@ -1,6 +1,7 @@
 """The stand-in's answers where moto has none or a misleading one, by action (aws_stand_in.py)."""
 
 import datetime as dt
+import hashlib
 from typing import Any
 
 from moto.backends import get_backend
@@ -119,7 +120,7 @@ class Recorded:
     def _image(self, region: str, path: str) -> str:
         """The id of the image behind a parameter, registered with moto."""
         architecture, root = self.parameters[path]
-        ami_id = f"ami-{list(self.parameters).index(path) + 1:017x}"
+        ami_id = f"ami-{hashlib.sha256(path.encode()).hexdigest()[:17]}"
         backend = get_backend("ec2")[ACCOUNT][region]
         if ami_id not in backend.amis:
             backend.amis[ami_id] = Ami(

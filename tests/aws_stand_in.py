@@ -40,6 +40,7 @@ from aws_recorded import ACCOUNT, Recorded
 from aws_wire import Answer, Call, error, parse
 from yocobench.aws import session
 
+_REGIONS = frozenset(boto3.Session().get_available_regions("ec2"))
 POLICY = Path(__file__).parents[1] / "docs" / "iam-policy.json"
 
 
@@ -64,7 +65,6 @@ class Aws(Recorded):
         self.allow_everything = False
         """Skip the check against docs/iam-policy.json at the end of the test."""
         self._faults: list[Fault] = []
-        self._furnished: set[str] = set()
         self._lock = threading.RLock()
 
     def fail(
@@ -132,9 +132,9 @@ class Aws(Recorded):
 
     def _furnish(self, region: str) -> None:
         """What an AWS account has and moto's does not: a way out of the default VPC."""
-        if region in self._furnished or not re.fullmatch(r"[a-z]{2}(-[a-z]+)+-\d", region):
+        if region in _furnished or region not in _REGIONS:
             return
-        self._furnished.add(region)
+        _furnished.add(region)
         backend = get_backend("ec2")[ACCOUNT][region]
         vpc = backend.get_default_vpc()
         gateway = backend.create_internet_gateway()
@@ -146,6 +146,9 @@ class Aws(Recorded):
 # --- the server and the fixture ---------------------------------------------------------------------------------------
 
 _current: list[Aws] = []
+_furnished: set[str] = set()
+_moto_changed = threading.Event()
+"""Set once something in moto is no longer as a reset leaves it: resetting it takes time that most tests need not."""
 
 
 @functools.cache
@@ -165,6 +168,11 @@ def _serve() -> str:
 
     def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         call = parse(environ)
+        only_looks = call is not None and (
+            re.match(r"\w+:(Describe|Get)", call.action) or call.params.get("DryRun") == "true"
+        )
+        if not only_looks:
+            _moto_changed.set()
         if call is None or not _current:
             return moto(environ, start_response)
         stand_in = _current[-1]
@@ -224,7 +232,10 @@ def aws_account(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPa
     }
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
-    moto_api_backend.reset()
+    if _moto_changed.is_set():
+        moto_api_backend.reset()
+        _furnished.clear()
+        _moto_changed.clear()
     _renew_session()
     stand_in = Aws(_serve())
     _current.append(stand_in)

@@ -1,4 +1,4 @@
-"""Stands for `python -m yocobench.train` on a box whose test is about the launcher: the receipt without the training."""
+"""Stands for `python -m yocobench.train` on a box whose test is about the launcher: a receipt without training."""
 
 import os
 import sys
@@ -21,9 +21,9 @@ assert words == {
     "receipt": "receipt.json",
 }, words
 print(f"{spec.label}: repeat 1 of {spec.protocol.repeats}, measure, 80 samples/s", flush=True)
-if FAULT == "die":
-    (HOME / "die").touch()
-if FAULT in ("die", "hang"):
+if FAULT in ("die", "spot"):
+    (HOME / FAULT).touch()
+if FAULT in ("die", "spot", "hang", "mute"):
     time.sleep(600)
 while (HOME.parent / "slow").exists():  # until the test lets it go on
     time.sleep(0.05)

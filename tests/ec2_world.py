@@ -1,5 +1,6 @@
 """What the tests of the EC2 launcher share: a git checkout, a bucket, a small cell for any instance type, settings."""
 
+import json
 import os
 import re
 import shutil
@@ -15,15 +16,16 @@ from types import ModuleType
 import pytest
 
 from aws_stand_in import Aws
+from aws_stand_in import _renew_session as renew_session
 from conftest import REPOSITORY
 from ec2_guest import Boxes
-from yocobench import config, plan, receipt
+from yocobench import config, plan, pricelist, receipt
 from yocobench.aws import boxes as ec2_boxes
-from yocobench.aws import delivery, ending, planning, session, watch
+from yocobench.aws import delivery, ending, planning, watch
 from yocobench.aws.ledger import Ledger
 from yocobench.bench import hardware
 from yocobench.bench.measurement import Measurement
-from yocobench.launchers import ec2
+from yocobench.launchers import ec2, ec2_box
 from yocobench.launchers.base import Progress
 from yocobench.plan import PlannedCell
 from yocobench.receipt import Provenance, Receipt
@@ -39,6 +41,15 @@ global_batch_size: 8
 micro_batch_size: 8
 args: {width: 4}
 """
+PRICES = {  # USD per hour, us-east-1, on-demand; frozen here, so that a refreshed snapshot changes no test
+    "m5a.large": "0.086",
+    "t3a.large": "0.0752",
+    "g4dn.xlarge": "0.526",
+    "c6i.8xlarge": "1.36",
+    "c7i.8xlarge": "1.428",
+    "c8i.8xlarge": "1.49936",
+    "m7i.8xlarge": "1.6128",
+}
 PROTOCOL = ["repeats=1", "warmup_steps=1", "min_steps=3", "max_steps=3", "max_measure_s=5", "timeout_s=120"]
 
 
@@ -49,13 +60,31 @@ def git_checkout(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("pyproject.toml", "constraints.txt", ".gitignore"):
         shutil.copy(REPOSITORY / name, project / name)
     (project / "data").mkdir(exist_ok=True)
-    shutil.copy(REPOSITORY / "data/prices.json", project / "data")
+    (project / "data/prices.json").write_text(json.dumps(snapshot()))
     (project / "conf/workload/toy.yaml").write_text(TOY)
     who = ("-c", "user.name=test", "-c", "user.email=test")
     for words in (("init", "--quiet"), ("add", "."), (*who, "commit", "--quiet", "--message", "all")):
         subprocess.run(["git", *words], cwd=project, check=True, capture_output=True)
     monkeypatch.setattr(ending, "SETTLE_S", 0.0)
     return project
+
+
+def snapshot() -> dict[str, object]:
+    """data/prices.json with PRICES, gp3 at 0.08 USD per GB-month and addresses at 0.005 USD per hour."""
+    origin = {"source": "made up for tests", "as_of": "2026-11-23"}
+    priced = [
+        {"instance_type": name, "region": "us-east-1", "zone": None, "usage_class": "on-demand",
+         "price_usd_per_hour": usd, **origin}
+        for name, usd in PRICES.items()
+    ]  # fmt: skip
+    return {
+        "schema": pricelist.SCHEMA,
+        "as_of": "2026-11-23",
+        "currency": "USD",
+        "prices": priced,
+        "storage": [{"kind": "gp3", "region": "us-east-1", "price_usd_per_gb_month": "0.08", **origin}],
+        "public_ipv4": {"price_usd_per_hour": "0.005", **origin},
+    }
 
 
 @pytest.fixture(name="bucket")
@@ -71,7 +100,6 @@ class World:
     def __init__(self, aws: Aws, root: Path, boxes: Boxes) -> None:
         self.aws, self.root, self.boxes = aws, root, boxes
         self.reports: list[Progress] = []
-        self.stage = ""
 
     @property
     def ledger(self) -> Ledger:
@@ -91,7 +119,6 @@ class World:
         spec, found = self.cell(instance)
         launcher = ec2.Ec2Launcher(**settings(**changes))
         measurement = launcher.run(spec, found, self.root, self.reports.append)
-        self.die_if("before the receipt is written")
         who = Provenance(git_commit=None, git_dirty=None, launcher="ec2", sweep=None)
         record = Receipt(cell_key=spec.key, spec=spec, provenance=who, measurement=measurement, recorded_at="2026")
         receipt.write(record, self.root / f"receipts/{instance}.json")
@@ -105,24 +132,15 @@ class World:
         if child:
             return child
         try:
-            session.forget()  # no connection of the parent's
-            self.stage = stage
-            self._arm()
+            renew_session()  # no connection of the parent's
+            if stage:
+                module, function, when = STAGES[stage]
+                setattr(module, function, _deadly(getattr(module, function), when))
             self.run(instance, **changes)
             os._exit(0)
         except BaseException:
             traceback.print_exc()
             os._exit(1)
-
-    def _arm(self) -> None:
-        """Make the function that the stage names deadly."""
-        for name, (module, function, when) in STAGES.items():
-            if name == self.stage:
-                setattr(module, function, _deadly(getattr(module, function), when))
-
-    def die_if(self, stage: str) -> None:
-        if self.stage == stage:
-            os.kill(os.getpid(), signal.SIGKILL)
 
     def receipt(self, instance: str) -> Measurement:
         """What a client left."""
@@ -148,7 +166,7 @@ def ec2_world(aws: Aws, checkout: Path, bucket: str, tmp_path_factory: pytest.Te
 def settings(**changes: object) -> dict[str, object]:
     """conf/launcher/ec2.yaml's args in a hurry, confirmed."""
     args = config.entry("launcher", "ec2").args
-    hurry = {"bucket": BUCKET, "confirm": True, "heartbeat_s": 0.2, "poll_s": 0.1, "boot_s": 20, "silence_s": 20}
+    hurry = {"bucket": BUCKET, "confirm": True, "heartbeat_s": 0.5, "poll_s": 0.25, "boot_s": 20, "silence_s": 20}
     return {**args, **hurry, **changes}
 
 
@@ -160,11 +178,11 @@ STAGES: dict[str, tuple[ModuleType | type, str, str]] = {
     "after AWS said yes, before the ledger knows": (ec2_boxes, "start", "after"),
     "while the box boots": (watch, "watch", "before"),
     "while the box trains": (watch, "spent", "training"),
-    "after the marker, before the receipt is fetched": (ec2, "collect", "before"),
-    "after the receipt is fetched": (ec2, "collect", "after"),
+    "after the marker, before the receipt is fetched": (ec2_box, "collect", "before"),
+    "after the receipt is fetched": (ec2_box, "collect", "after"),
     "after the box is ended, before the bill": (ec2_boxes, "terminate", "after"),
     "after the bill": (ending, "end", "after"),
-    "before the receipt is written": (World, "", ""),
+    "before the receipt is written": (receipt, "write", "before"),
 }
 """Where a client can die: the function there, and on which side of it."""
 
@@ -195,7 +213,8 @@ def wait_for(child: int) -> int:
 def plainly(reason: str) -> str:
     """A reason without the parts that differ from run to run."""
     changes = [
-        (r"i-[0-9a-f]{17}", "i-…"),
+        (r"\bi-[0-9a-f]{17}", "i-…"),
+        (r"\b[0-9a-f]{64}\b", "…"),
         (r"\d\d:\d\d:\d\dZ", "hh:mm:ssZ"),
         (r"\d{8}T\d{6}-[0-9a-f]{8}", "RUN"),
         (r" \(log: [^)]*\)", ""),

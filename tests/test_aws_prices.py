@@ -1,6 +1,7 @@
 """Live prices against the stand-in: the one right price, what goes wrong, and what the stage keeps."""
 
 import datetime as dt
+import functools
 import json
 import shutil
 import sys
@@ -21,10 +22,14 @@ REPOSITORY = Path(__file__).parents[1]
 STUDY = ["g4dn.xlarge", "p3.2xlarge", "trn1.2xlarge"]
 
 
+instance = functools.cache(config.instance)
+
+
 @pytest.fixture(autouse=True)
-def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """botocore's back-off between retries takes no time here."""
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No pauses between botocore's retries; the catalogue, which no test here changes, is read once."""
     monkeypatch.setattr("botocore.endpoint.time.sleep", lambda _s: None)
+    monkeypatch.setattr(config, "instance", instance)
 
 
 @pytest.fixture
@@ -113,6 +118,12 @@ def test_a_malformed_product_is_named_and_no_price_is_taken_beside_it(aws: Aws, 
     with pytest.raises(PriceProblem) as caught:
         live.instance("g5.xlarge", "us-east-1", TODAY)
     assert reason in str(caught.value)
+
+
+def test_an_answer_that_is_no_price_list_is_called_so(aws: Aws):
+    aws.answer("pricing:GetProducts", "<html>sign in</html>")
+    with pytest.raises(session.AwsError, match="the answer has no PriceList; it is not AWS that answered"):
+        live.instance("g5.xlarge", "us-east-1", TODAY)
 
 
 def test_throttling_is_retried_and_then_named(aws: Aws):

@@ -217,7 +217,7 @@ def test_all_annotation_problems_are_listed_at_once(tmp_path):
     own = write_coco(tmp_path / "own", annotations=[
         annotation(1, bbox=[30, 0, 20, 5]),
         annotation(2, bbox=[0, -3, 5, 5]),
-        annotation(3, bbox=[0, 0, 0, 5]),
+        annotation(3, bbox=[0, 0, -1, 5]),
         annotation(4, bbox=[0, 0, 5]),
         annotation(5, bbox=[0, 0, 5, float("nan")]),
         annotation(6, category_id=99),
@@ -232,7 +232,7 @@ def test_all_annotation_problems_are_listed_at_once(tmp_path):
         "instances_all.json: 9 problem(s)",
         "  annotation 1: bbox [30, 0, 20, 5] lies outside its image of 40 x 30 pixels",
         "  annotation 2: bbox [0, -3, 5, 5] lies outside its image of 40 x 30 pixels",
-        "  annotation 3: bbox [0, 0, 0, 5] has no positive width and height",
+        "  annotation 3: bbox [0, 0, -1, 5] has a negative width or height",
         "  annotation 4: bbox [0, 0, 5] is not four numbers: left, top, width, height",
         "  annotation 5: bbox [0, 0, 5, nan] is not finite",
         "  annotation 6: category_id 99 is not among the categories",
@@ -241,6 +241,14 @@ def test_all_annotation_problems_are_listed_at_once(tmp_path):
         "  annotations[9]: no whole number under id",
     ]
     assert not (tmp_path / "data").exists()
+
+
+def test_boxes_without_extent_are_left_out_and_named_as_in_real_coco(tmp_path, capsys):
+    flat = {"id": 7, "image_id": 1, "category_id": 3, "bbox": [3, 3, 0, 5]}
+    own = write_coco(tmp_path / "own", annotations=[flat, flat | {"id": 8, "bbox": [3, 3, 2, 5]}])
+    manifest = images.build(params(own), tmp_path / "out", QUIET)
+    assert manifest.train_annotations + manifest.heldout_annotations == 1
+    assert "1 box(es) without width or height are left out: annotation 7" in capsys.readouterr().out
 
 
 def test_only_ten_problems_are_shown_and_the_others_counted(tmp_path):

@@ -63,9 +63,7 @@ def test_causal_attention_counts_half_of_the_square_and_keeps_none_of_it():
 
 
 def test_multi_head_attention_of_torch_is_seen_as_attention():
-    found = traced(
-        lambda: nn.TransformerEncoderLayer(32, 4, 64, batch_first=True, dropout=0.0), square, 2, 16, 32
-    )
+    found = traced(lambda: nn.TransformerEncoderLayer(32, 4, 64, batch_first=True, dropout=0.0), square, 2, 16, 32)
     rows = 2 * 16
     weights = 3 * 32 * 32 + 32 * 32 + 2 * 32 * 64
     attention = 3 * 2 * (2 * 2 * 16 * 16 * 32)

@@ -12,6 +12,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from yocobench import pricelist, prices
+from yocobench.schema import StaleAfter
 
 SNAPSHOT = Path(__file__).resolve().parents[1] / "data/prices.json"
 
@@ -119,6 +120,20 @@ def test_of_several_zones_the_cheapest_spot_price_is_found(tmp_path: Path, raw: 
 def test_age_counts_days_since_the_oldest_price(recorded: prices.PriceList) -> None:
     assert recorded.age_days(dt.date(2026, 7, 20)) == 0
     assert recorded.age_days(dt.date(2026, 11, 23)) == 126  # 11 + 31 + 30 + 31 + 23
+
+
+def test_a_price_is_stale_when_it_is_older_than_its_classs_limit(recorded: prices.PriceList) -> None:
+    limit = StaleAfter(on_demand=90, spot=7)
+    on_the_day, after = dt.date(2026, 10, 18), dt.date(2026, 10, 19)  # 90 and 91 days after 2026-07-20
+    assert recorded.stale(limit, "us-east-1", "on-demand", on_the_day) == []
+    assert len(recorded.stale(limit, "us-east-1", "on-demand", after)) == 5
+    assert [row.zone for row in recorded.stale(limit, "us-east-2", "spot", dt.date(2026, 10, 11))] == ["us-east-2c"]
+    assert recorded.stale(limit, "us-east-2", "spot", dt.date(2026, 10, 10)) == []
+    said = prices.age(recorded, limit, "us-east-1", "on-demand", after)
+    assert said == (
+        "oldest price of 2026-07-20, 91 days old on 2026-10-19; stale: 5 of 5 on-demand prices in us-east-1 are over "
+        "90 days old"
+    )
 
 
 def test_storage_and_addresses_are_priced(recorded: prices.PriceList) -> None:

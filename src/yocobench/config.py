@@ -61,7 +61,7 @@ def entry(group: str, name: str) -> Any:
     known = names(group)
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = f"; did you mean {near[0]!r}?" if near else "."
         raise ValueError(f"{group} {name!r} is not known{hint} Known: {', '.join(known)}. Add conf/{group}/{name}.yaml")
     return _validate(GROUPS[group], _compose(f"{group}/{name}")[group], f"conf/{group}/{name}.yaml")
 
@@ -83,12 +83,12 @@ def subset(name: str) -> Subset:
 
 def images() -> MachineImages:
     """conf/images.yaml: the machine image of each accelerator family."""
-    return _validate(MachineImages, OmegaConf.load(root() / "conf/images.yaml"), "conf/images.yaml")
+    return _validate(MachineImages, _load("conf/images.yaml"), "conf/images.yaml")
 
 
 def study(overrides: list[str] | None = None) -> Study:
     """params.yaml with overrides, without any cell's parts."""
-    raw = OmegaConf.merge(OmegaConf.load(root() / "params.yaml"), OmegaConf.from_dotlist(overrides or []))
+    raw = OmegaConf.merge(_load("params.yaml"), OmegaConf.from_dotlist(overrides or []))
     return _validate(Study, raw, "params.yaml")
 
 
@@ -103,6 +103,7 @@ def stage(main: Callable[[Config], int | None]) -> Callable[[], None]:
     def command() -> None:
         try:
             conf = str(root() / "conf")
+            _check_yaml()
         except ValueError as error:
             _fail(error)
 
@@ -131,14 +132,32 @@ def _fail(error: Exception) -> NoReturn:
     sys.exit(2)
 
 
+def _load(path: str) -> Any:
+    """One YAML file as it stands, its path relative to the root. Raises ValueError when it is none."""
+    try:
+        return OmegaConf.load(root() / path)
+    except (yaml.YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def _check_yaml() -> None:
+    """Raise ValueError for a file that is no YAML: Hydra would answer it with a traceback. Takes milliseconds."""
+    _load("params.yaml")
+    for path in sorted((root() / "conf").rglob("*.yaml")):
+        try:
+            yaml.compose(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise ValueError(f"{path.relative_to(root())}: {error}") from None
+
+
 def _compose(config_name: str) -> DictConfig:
-    """One composed file. Raises ValueError for broken YAML, an unknown part in its defaults or a bad ${...}."""
+    """One composed file. Raises ValueError for broken YAML or an unknown part in its defaults."""
     try:
         if GlobalHydra.instance().is_initialized():
             return compose(config_name=config_name)
         with initialize_config_dir(version_base=None, config_dir=str(root() / "conf")):
             return compose(config_name=config_name)
-    except (yaml.YAMLError, HydraException, OmegaConfBaseException) as error:
+    except (yaml.YAMLError, HydraException, OmegaConfBaseException, UnicodeDecodeError) as error:
         raise ValueError(f"conf/{config_name}.yaml: {error}") from None
 
 
@@ -148,9 +167,11 @@ def _typed(value: Any, kind: type[Model]) -> Model:
 
 
 def _validate(kind: type[Model], raw: Any, where: str) -> Model:
-    plain = OmegaConf.to_container(raw, resolve=True) if OmegaConf.is_config(raw) else raw
     try:
+        plain = OmegaConf.to_container(raw, resolve=True) if OmegaConf.is_config(raw) else raw
         return kind.model_validate(plain)
+    except OmegaConfBaseException as error:  # a bad ${...}
+        raise ValueError(f"{where}: {error}") from None
     except ValidationError as error:
         lines = [_explain(kind, item) for item in error.errors()]
         raise ValueError(f"{where}: {len(lines)} error(s)\n" + "\n".join(f"  {line}" for line in lines)) from None
@@ -163,7 +184,7 @@ def _explain(kind: type[BaseModel], item: Any) -> str:
     if item["type"] == "extra_forbidden":
         known = _fields_at(kind, path[:-1])
         near = difflib.get_close_matches(path[-1], known, n=1)
-        text = f"{'.'.join(path)}: unknown key" + (f"; did you mean {near[0]!r}?" if near else "")
+        text = f"{'.'.join(path)}: unknown key" + (f"; did you mean {near[0]!r}?" if near else ".")
         return text + f" Known: {', '.join(known)}"
     if item["type"] != "missing":
         text += f" (got {item['input']!r})"
@@ -174,6 +195,8 @@ def _fields_at(kind: type[BaseModel], path: list[str]) -> list[str]:
     """Field names of the model found by walking `path` from `kind`."""
     model: Any = kind
     for part in path:
+        if part.isdigit():  # an entry of a list, whose type the field before it gave
+            continue
         field = model.model_fields.get(part)
         if field is None:
             return []

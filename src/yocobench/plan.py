@@ -125,6 +125,7 @@ def code_md5(workload: WorkloadConfig) -> str:
     return md5.hexdigest()
 
 
+@functools.cache
 def _detected_chip(detected: Detected) -> Chip | None:
     """The catalogue's entry for what this host trains on; null for a chip that it does not know."""
     name = detected.accelerator_name or detected.cpu_model

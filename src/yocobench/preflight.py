@@ -91,7 +91,9 @@ def _over_cap(candidates: list[Candidate], cells: int, settings: Ec2Settings) ->
 
 
 def _table(candidates: list[Candidate], excluded: dict[str, str]) -> Table:
-    table = Table("candidate", *COLUMNS, "verdict")
+    table = Table()
+    for name in ("candidate", *COLUMNS, "verdict"):
+        table.add_column(name, overflow="fold")  # an image id is for copying: never cut
     for one in candidates:
         texts = [escape(check.text) if not check.problem else f"[red]{escape(check.text)}[/]" for check in one.checks]
         table.add_row(one.name, *texts, "[red]no[/]" if one.problems else "[green]ready[/]")

@@ -2,6 +2,7 @@
 
     python -m yocobench.reap                    # those past their expires-at tag
     python -m yocobench.reap --all              # every box of the project, also a colleague's
+    python -m yocobench.reap --list             # ends nothing: every box of this checkout, on one screen
     python -m yocobench.reap --region us-west-2
 
 Exit status 0: nothing that should have ended is left. 2: AWS did not let us look or end; the message says why.
@@ -14,18 +15,22 @@ import sys
 
 from yocobench import config
 from yocobench.aws import boxes, ending
-from yocobench.aws.ledger import Ledger
+from yocobench.aws.ledger import HOLDING, Ledger
 
 
 def main(words: list[str] | None = None) -> int:
     """Sweep the regions: the study's, and every one that this checkout's ledger has an open box in."""
     parser = argparse.ArgumentParser(prog="python -m yocobench.reap", description="End boxes that are past their time.")
     parser.add_argument("--all", action="store_true", help="every box of the project, also one that is measuring")
+    parser.add_argument("--list", action="store_true", help="only show this checkout's boxes: phase, rate, dollars")
     parser.add_argument("--region", help="only this region")
     asked = parser.parse_args(words)
     try:
         root = config.root()
         ledger = Ledger(root)
+        if asked.list:
+            show(ledger)
+            return 0
         held = {entry.region for entry in ledger.entries() if entry.state != "closed"}
         regions = [asked.region] if asked.region else sorted({config.study().region} | held)
         for region in regions:
@@ -36,6 +41,17 @@ def main(words: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def show(ledger: Ledger) -> None:
+    """One line for each box that the ledger holds open, and the sum."""
+    held = [entry for entry in ledger.entries() if entry.state in HOLDING]
+    for entry in held:
+        told = ledger.file(entry, "now")
+        phase = told.read_text() if told.is_file() else "reserved"
+        client = "" if ledger.held(entry.cell_key) else " (no client: the cell's next run collects it)"
+        print(f"{entry.label}: {entry.zone or entry.region}, {phase}, at worst {entry.worst_usd:.2f} USD{client}")
+    print(f"{len(held)} box(es), {ledger.taken_usd(24):.2f} USD spent or reserved in the last 24 h")
 
 
 if __name__ == "__main__":

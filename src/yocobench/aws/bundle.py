@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
+from boto3.exceptions import Boto3Error
+from botocore.exceptions import BotoCoreError
 
 from yocobench.aws import session
 from yocobench.bench.data.text import HEADER_BYTES, TOKEN_DTYPE, TokenFile, header
@@ -85,8 +87,10 @@ def upload(parts: list[Part], region: str, bucket: str) -> None:
         with session.asking(f"look for {part.name} in the bucket"):
             found = s3.list_objects_v2(Bucket=bucket, Prefix=part.key).get("KeyCount", 0)
         if not found:
-            with session.asking(f"upload {part.name}"):
+            try:
                 s3.upload_file(str(part.path), bucket, part.key)
+            except (Boto3Error, BotoCoreError) as error:
+                raise session.AwsError(session.without_account(f"could not upload {part.name}: {error}")) from error
 
 
 def sha256_of(path: Path) -> str:

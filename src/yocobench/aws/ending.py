@@ -68,11 +68,12 @@ def _metered(entry: Entry, found: list[dict[str, Any]], asked: bool) -> Entry:
 def sweep(ledger: Ledger, region: str, everything: bool = False) -> list[str]:
     """End every box of the project in the region that is past its time (or simply every one), one line for each.
 
-    Then settle what this ledger holds open without a box. Raises AwsError.
+    Then settle what this ledger holds open without a box and without a living client. Raises AwsError.
     """
     lines = []
     ours = {entry.run_id: entry for entry in ledger.entries() if entry.region == region and entry.state != "closed"}
-    for box in boxes.find(region):
+    found = boxes.find(region)
+    for box in found:
         tags = {tag["Key"]: tag["Value"] for tag in box.get("Tags", [])}
         expires_at = _expiry(tags.get("expires-at", ""), box["LaunchTime"])
         entry = ours.get(tags.get("run-id", ""))
@@ -85,8 +86,9 @@ def sweep(ledger: Ledger, region: str, everything: bool = False) -> list[str]:
         else:
             boxes.terminate(region, [box["InstanceId"]])
         lines.append(f"{box['InstanceId']} {box['InstanceType']} ({tags.get('Name', 'no name')}): {why}")
+    alive = {tag["Value"] for box in found for tag in box.get("Tags", []) if tag["Key"] == "run-id"}
     for entry in ours.values():
-        if entry.state != "ended" and (everything or now() > entry.expires_at):
+        if entry.state != "ended" and entry.run_id not in alive and not ledger.held(entry.cell_key):
             after = end(ledger, entry, "its client is gone")
             lines.append(f"{entry.run_id} ({entry.label}): no box, entry {after.state}")
     return lines

@@ -70,8 +70,7 @@ def resolve(family: ImageFamily, region: str) -> Image:
 def _parameter(path: str, region: str) -> str:
     try:
         with session.asking(f"read {path} in {region}"):
-            value: str = session.client("ssm", region).get_parameter(Name=path)["Parameter"]["Value"]
-            return value
+            return str(session.client("ssm", region).get_parameter(Name=path)["Parameter"]["Value"])
     except session.AwsError as error:
         if error.code != "ParameterNotFound":
             raise

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from decimal import Decimal
 
-from yocobench.prices import PriceList
+from yocobench.pricelist import PriceList
 from yocobench.schema import Protocol, UsageClass
 
 HOURS_PER_MONTH = 730  # as AWS turns a GB-month into hours

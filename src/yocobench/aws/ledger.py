@@ -128,7 +128,7 @@ class Ledger:
             if taken + entry.worst_usd > max_usd:
                 raise OverCap(
                     f"worst case {entry.worst_usd:.2f} USD, and {taken:.2f} USD are spent or reserved in the last "
-                    f"{window_h:g} h: over the cap of {max_usd} USD"
+                    f"{window_h:g} h: over the cap of {max_usd} USD (launcher.args.max_usd)"
                 )
             if sum(other.state in HOLDING for other in self.entries()) >= most_boxes:
                 return False
@@ -136,12 +136,12 @@ class Ledger:
             return True
 
     @contextlib.contextmanager
-    def cell(self, cell_key: str) -> Iterator[None]:
+    def cell(self, cell_key: str, timeout_s: float = 2.0) -> Iterator[None]:
         """Hold the cell: one process at a time launches or collects it. Raises ValueError if another one does.
 
         The lock dies with its process, also one that is killed.
         """
-        lock = self._lock(f"cell-{cell_key}", timeout_s=0)
+        lock = self._lock(f"cell-{cell_key}", timeout_s)
         try:
             lock.acquire()
         except filelock.Timeout:
@@ -152,6 +152,14 @@ class Ledger:
             yield
         finally:
             lock.release()
+
+    def held(self, cell_key: str) -> bool:
+        """Is a living process on this machine busy with the cell?"""
+        try:
+            with self.cell(cell_key, timeout_s=0):
+                return False
+        except ValueError:
+            return True
 
     def _lock(self, name: str, timeout_s: float = 60.0) -> filelock.BaseFileLock:
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ import datetime as dt
 from decimal import Decimal
 from pathlib import Path
 
-from yocobench import prices
+from yocobench import pricelist
 from yocobench.aws import identity, images, launch_plan, network, offerings, security_group
 from yocobench.aws.ec2_settings import Ec2Settings
 from yocobench.aws.launch_plan import END_ALLOWANCE_S, LaunchPlan
@@ -54,7 +54,7 @@ def make(spec: CellSpec, instance: Instance, root: Path, settings: Ec2Settings) 
         raise NotPossible("unavailable", str(error)) from error
     public = subnets[0].is_public
     volume_gb = max(settings.volume_gb, image.root_gb or 0)
-    snapshot = prices.load(root / prices.SNAPSHOT)
+    snapshot = pricelist.load(root / pricelist.SNAPSHOT)
 
     def hourly(usage_class: UsageClass) -> Decimal:
         return launch_plan.hourly_usd(snapshot, instance.name, region, usage_class, volume_gb, public)

@@ -125,7 +125,7 @@ def savings_plans(instance_type: str, region: str, today: dt.date) -> list[Commi
     with session.asking(f"read the Savings Plan rates of {instance_type}"):
         while True:  # botocore has no paginator for it
             answer = plans.describe_savings_plans_offering_rates(**request)
-            rows += answer.get("searchResults", [])
+            rows += answer["searchResults"]
             if not answer.get("nextToken"):
                 break
             request["nextToken"] = answer["nextToken"]

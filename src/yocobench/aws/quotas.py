@@ -34,11 +34,10 @@ def applied(code: str, region: str) -> Quota:
     quotas = session.client("service-quotas", region)
     with session.asking(f"read quota {code} in {region}"):
         try:
-            found = quotas.get_service_quota(ServiceCode="ec2", QuotaCode=code)
-            return Quota(code, float(found["Quota"]["Value"]), is_default=False)
+            found, is_default = quotas.get_service_quota(ServiceCode="ec2", QuotaCode=code), False
         except quotas.exceptions.NoSuchResourceException:
-            found = quotas.get_aws_default_service_quota(ServiceCode="ec2", QuotaCode=code)
-            return Quota(code, float(found["Quota"]["Value"]), is_default=True)
+            found, is_default = quotas.get_aws_default_service_quota(ServiceCode="ec2", QuotaCode=code), True
+        return Quota(code, float(found["Quota"]["Value"]), is_default)
 
 
 def request_command(code: str, region: str, vcpus: int) -> str:

@@ -16,9 +16,11 @@ from typing import Any
 import boto3
 from botocore import exceptions
 from botocore.config import Config
+from botocore.parsers import ResponseParserError
 
 CONNECT_TIMEOUT_S = 10
 READ_TIMEOUT_S = 60
+FOREIGN = "it is not AWS that answered (a proxy's page?), or the answer is cut"
 THROTTLING = frozenset(
     (
         "BandwidthLimitExceeded",
@@ -91,6 +93,8 @@ def client(service: str, region: str | None = None, max_attempts: int = 5) -> An
     """
     retries = {"mode": "standard", "total_max_attempts": max_attempts}
     options = Config(retries=retries, connect_timeout=CONNECT_TIMEOUT_S, read_timeout=READ_TIMEOUT_S)
+    if service == "s3":  # presigned URLs of the old kind are refused by every bucket made since 2020-06
+        options = options.merge(Config(signature_version="s3v4"))
     with asking(f"make a client of {service}"), _making:
         return _session().client(service, region_name=region, config=options)
 
@@ -108,12 +112,14 @@ def credentials() -> Any:
 def asking(what: str) -> Iterator[None]:
     """Turn botocore's errors inside the block into AwsError; `what` is the verb phrase, "read the price of g5.xlarge".
 
-    Ask AWS inside such a block wherever the user should read the error.
+    Keep only the call and the unpacking of its answer inside: a KeyError there is a field that the answer lacks.
     """
     try:
         yield
-    except (exceptions.ClientError, exceptions.BotoCoreError) as error:
+    except (exceptions.ClientError, exceptions.BotoCoreError, ResponseParserError) as error:
         raise translate(error, what) from error
+    except KeyError as error:
+        raise AwsError(f"could not {what}: the answer has no {error.args[0]}; {FOREIGN}") from error
 
 
 def translate(error: Exception, what: str) -> AwsError:
@@ -125,17 +131,19 @@ def words(error: Exception) -> str:
     """What a botocore error means for the user and what to do about it."""
     if isinstance(error, AwsError):
         return str(error)
-    code = _code(error)
-    kind = _kind(error)
+    code, kind = _code(error), _kind(error)
+    text = f"{code}: {_message(error)}" if code else _first_line(error)
     if kind is NoCredentials:
-        return _about_credentials(error, code)
-    if kind is Throttled:
-        return f"AWS throttled the request ({code}) after every retry; try again in a minute"
-    if kind is Unreachable:
-        return f"no answer from AWS ({_first_line(error)}); check the network, the proxy and the region's name"
-    if kind is Denied:
-        return f"not allowed ({code}): {_message(error)}; docs/iam-policy.json is the policy to attach"
-    return f"{code}: {_message(error)}" if code else _first_line(error)
+        text = _about_credentials(error, code)
+    elif kind is Throttled:
+        text = f"AWS throttled the request ({code}) after every retry; try again in a minute"
+    elif kind is Unreachable:
+        text = f"no answer from AWS ({_first_line(error)}); check the network, the proxy and the region's name"
+    elif kind is Denied:
+        text = f"not allowed ({code}): {_message(error)}; docs/iam-policy.json is the policy to attach"
+    elif isinstance(error, ResponseParserError):
+        text = FOREIGN
+    return text
 
 
 def _about_credentials(error: Exception, code: str) -> str:

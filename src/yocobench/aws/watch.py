@@ -64,7 +64,7 @@ def read_marker(entry: Entry) -> Marker | None:
 
 
 def watch(entry: Entry, patience: Patience, repeats: int, report: Callable[[Progress], None]) -> Verdict:
-    """Look every `poll_s` until there is a verdict. A network that comes and goes is waited out.
+    """Look every `poll_s` until there is a verdict. A network, or an AWS, that comes and goes is waited out.
 
     Raises AwsError for what does not pass by itself: credentials, permissions.
     """
@@ -75,7 +75,9 @@ def watch(entry: Entry, patience: Patience, repeats: int, report: Callable[[Prog
             if verdict is not None:
                 return verdict
             sign = mailbox.read(entry, mailbox.HEARTBEAT) or b""
-        except (session.Unreachable, session.Throttled):
+        except (session.NoCredentials, session.Denied):
+            raise
+        except session.AwsError:
             sign = life
             heard_at = time.monotonic()  # deaf ourselves: the box may well be talking
         if sign != life:

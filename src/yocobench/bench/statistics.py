@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from yocobench.bench.measurement import Measurement, RepeatResult
 from yocobench.schema import Frozen
@@ -41,6 +41,11 @@ class Summary(Frozen):
     flops_per_second: float | None = None
 
 
+def _t(degrees_of_freedom: float) -> float:
+    """Student's t at the confidence level, two-sided. From scipy.special: scipy.stats takes a second to import."""
+    return float(special.stdtrit(degrees_of_freedom, (1 + CONFIDENCE) / 2))
+
+
 def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
     """Mean and its 95 % t-interval. One value: the interval is unbounded (0 to infinity)."""
     assert values
@@ -48,7 +53,7 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
     mean = float(array.mean())
     if len(array) == 1:
         return mean, 0.0, math.inf
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(array) - 1) * array.std(ddof=1) / math.sqrt(len(array)))
+    half = float(_t(len(array) - 1) * array.std(ddof=1) / math.sqrt(len(array)))
     return mean, mean - half, mean + half
 
 
@@ -66,7 +71,7 @@ def relative_half_width(step_times_s: Sequence[float]) -> float:
     centred = array - array.mean()
     r = float((centred[1:] * centred[:-1]).sum() / (centred**2).sum())
     effective = max(2.0, len(array) * (1 - max(r, 0.0)) / (1 + max(r, 0.0)))
-    return float(stats.t.ppf((1 + CONFIDENCE) / 2, effective - 1) * spread / math.sqrt(effective) / array.mean())
+    return float(_t(effective - 1) * spread / math.sqrt(effective) / array.mean())
 
 
 def throughput(repeat: RepeatResult) -> float:

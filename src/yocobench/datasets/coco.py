@@ -51,8 +51,14 @@ def load(source: str) -> CocoSource:
     problems += _annotation_problems(annotations, sizes, known)
     raise_problems(path.name, problems)
     objects: dict[int, list[dict[str, Any]]] = {image["id"]: [] for image in images}
+    # COCO's own train2017 has boxes without extent: nothing to find there, and no reason to refuse the set.
+    flat = [annotation for annotation in annotations if min(annotation["bbox"][2:]) == 0]
+    if flat:
+        shown = ", ".join(str(annotation["id"]) for annotation in flat[:SHOWN_PROBLEMS])
+        print(f"{path.name}: {len(flat)} box(es) without width or height are left out: annotation {shown}")
     for annotation in annotations:
-        objects[annotation["image_id"]].append(annotation)
+        if min(annotation["bbox"][2:]) > 0:
+            objects[annotation["image_id"]].append(annotation)
     return CocoSource(f"COCO images of {path.name}", folder, images, objects, categories)
 
 
@@ -170,8 +176,8 @@ def _box_problem(bbox: Any, width: int, height: int) -> str | None:
     if not all(math.isfinite(v) for v in bbox):
         return "is not finite"
     left, top, box_width, box_height = bbox
-    if box_width <= 0 or box_height <= 0:
-        return "has no positive width and height"
+    if box_width < 0 or box_height < 0:
+        return "has a negative width or height"
     right, bottom = left + box_width, top + box_height
     if min(left, top) < -TOLERANCE_PX or right > width + TOLERANCE_PX or bottom > height + TOLERANCE_PX:
         return f"lies outside its image of {width} x {height} pixels"

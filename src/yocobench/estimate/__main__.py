@@ -10,7 +10,6 @@ from __future__ import annotations
 import fnmatch
 import sys
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -19,7 +18,7 @@ from yocobench import config
 from yocobench.estimate import outside
 from yocobench.estimate.calibration import Calibration
 from yocobench.estimate.estimator import BOUND_WORDS, Estimate, NoEstimate, estimate
-from yocobench.schema import Chip, Instance, WorkloadConfig
+from yocobench.schema import Chip, WorkloadConfig
 
 KEYS = ("workload", "instance", "refresh")
 
@@ -65,24 +64,28 @@ def rows(workload: WorkloadConfig, names: Iterable[str], calibration: Calibratio
     for name in names:
         target = outside.read(name) if name.endswith((".yaml", ".yml")) else config.instance(name)
         if isinstance(target, Chip):
-            target = _in_a_host(target)
+            raise ValueError(
+                f"{name} describes a chip: write an instance file around it (see conf/instance/), or call "
+                "yocobench.estimate.outside.estimate_module"
+            )
         found.append(estimate(built, workload, target, calibration))
     return sorted(found, key=lambda e: (-e.samples_per_second if isinstance(e, Estimate) else 1.0, e.instance))
-
-
-def _in_a_host(chip: Chip) -> Instance:
-    """A chip alone: an instance of which nothing else is known. Raises ValueError for a CPU."""
-    raise ValueError(
-        f"{chip.name!r} is a chip, not an instance: write an instance file around it (see conf/instance/), or use "
-        "yocobench.estimate.outside.estimate_module"
-    )
 
 
 def table(workload: WorkloadConfig, found: Sequence[Estimate | NoEstimate]) -> Table:
     """The table of one workload."""
     title = f"{workload.name}: estimated {workload.sample_unit}s per second, 90 % interval"
     result = Table(title=title, title_justify="left")
-    for name in ("instance", "precision", f"{workload.sample_unit}s/s", "90 %", "bound by", "memory", "batch", "rests on"):
+    for name in (
+        "instance",
+        "precision",
+        f"{workload.sample_unit}s/s",
+        "90 %",
+        "bound by",
+        "memory",
+        "batch",
+        "rests on",
+    ):
         result.add_column(name, justify="right" if name in ("90 %", f"{workload.sample_unit}s/s") else "left")
     for one in found:
         if isinstance(one, NoEstimate):
@@ -124,7 +127,6 @@ def main(arguments: Sequence[str]) -> int:
         if host is not None:
             when = f"{host.measured_at} on {host.cpu_model}, torch {host.torch_version}"
             console.print(f"Host micro-benchmark: {when}; {len(calibration.residuals)} measured cell(s) used.")
-            console.print(f"Nothing here was measured on the types named. Known: conf/instance/ in {Path.cwd().name}/.")
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -58,6 +58,8 @@ class Residual(Frozen):
     ratio: PositiveFloat
     relative_error: float = Field(ge=0)
     """Half width of the 95 % interval of the measured mean, relative."""
+    busy: float = Field(default=1.0, ge=1)
+    """Load of the host by others while it ran (`busy_factor`): `ratio` is already divided by it, the spread widened."""
 
 
 class Calibration(Frozen):
@@ -87,6 +89,16 @@ def measured_step_s(measurement: Measurement) -> tuple[float, float, float] | No
         return mean, waits[0], 0.1
     spread = math.sqrt(sum((m - mean) ** 2 for m in means) / (len(means) - 1))
     return mean, sum(waits) / len(waits), 1.96 * spread / math.sqrt(len(means)) / mean
+
+
+def busy_factor(measurement: Measurement, physical_cores: int) -> float:
+    """How many times longer the host's other processes made the steps: 1 + their load per core, when they matter.
+
+    The load before a repeat is theirs alone. Below half a process per core it is taken as noise.
+    """
+    loads = [r.load_average_start for r in measurement.repeats[:1] if r.load_average_start is not None]
+    load = max(loads, default=0.0) / physical_cores
+    return 1.0 + load if load > 0.5 else 1.0
 
 
 def read(path: Path, host_id: str) -> HostRates | None:

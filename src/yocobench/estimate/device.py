@@ -7,7 +7,7 @@ there is no estimate at all. Rates here are what kernels reach, not what datashe
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from yocobench.estimate.calibration import HostRates
 from yocobench.estimate.constants import (
@@ -223,7 +223,7 @@ def from_cpu(
         launch_s=CPU_DISPATCH_S / speed + CPU_FORK_S * math.log2(max(cores, 1)),
         host_cores=cores,
         host_speed=speed,
-        shares=_cpu_shares(host),
+        shares=_cpu_shares(host, cores),
         gaps=tuple(gaps),
     )
 
@@ -246,21 +246,22 @@ def from_host(host: HostRates, precision: Precision, arch: str) -> Device:
         launch_s=3 * host.dispatch_s + CPU_FORK_S * math.log2(max(host.physical_cores, 1)),
         host_cores=host.physical_cores,
         host_speed=DECODE_S_PER_MEGAPIXEL / host.decode_s_per_megapixel,
-        shares=_cpu_shares(host),
+        shares=_cpu_shares(host, host.physical_cores),
     )
 
 
-def _cpu_shares(host: HostRates | None) -> Shares:
+def _cpu_shares(host: HostRates | None, cores: float) -> Shares:
+    """Shares as one thread of the host showed them; n cores split two sides of a product, so tiles grow by sqrt(n)."""
+    grown = math.sqrt(cores)
     if host is None:
-        return CPU_SHARES
-    limit = lambda share: min(1.0, share)  # noqa: E731
+        return replace(CPU_SHARES, tile=CPU_SHARES.tile * grown)
     return Shares(
         matmul=1.0,
-        conv=limit(host.conv_share),
-        depthwise_conv=limit(host.depthwise_share),
-        attention=limit(host.attention_share),
+        conv=min(1.0, host.conv_share),
+        depthwise_conv=min(1.0, host.depthwise_share),
+        attention=min(1.0, host.attention_share),
         recurrent=CPU_SHARES.recurrent,
-        tile=host.tile,
+        tile=host.tile * grown,
     )
 
 
@@ -273,4 +274,4 @@ def _cpu_bandwidth(chip: Chip) -> float | None:
 
 
 def _assumed_bandwidth(cores: float) -> float:
-    return CPU_ONE_CORE_GB_PER_S * 1e9 * float(cores) ** CPU_BANDWIDTH_EXPONENT
+    return CPU_ONE_CORE_GB_PER_S * 1e9 * math.pow(cores, CPU_BANDWIDTH_EXPONENT)

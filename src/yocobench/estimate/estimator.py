@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 from yocobench.bench import hardware
 from yocobench.estimate import interval, memory
 from yocobench.estimate.calibration import Calibration
-from yocobench.estimate.constants import DECODE_S_PER_MEGAPIXEL
+from yocobench.estimate.constants import DECODE_S_PER_MEGAPIXEL, LOAD_S_PER_IMAGE
 from yocobench.estimate.device import Device, Unknown
 from yocobench.estimate.memory import MemoryNeed
-from yocobench.estimate.operations import Trace
-from yocobench.estimate.residuals import open_device, trace, workload_key
+from yocobench.estimate.residuals import open_device
 from yocobench.estimate.roofline import Bound, StepTime, step_time
+from yocobench.estimate.traces import trace
 from yocobench.schema import Instance, Precision, WorkloadConfig
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def estimate(
     if micro is None:
         reason = f"needs {needed / 2**30:.1f} GiB at micro-batch 1, has {(have or 0) / 2**30:.1f}"
         return NoEstimate(config.name, instance.name, reason, needed, have)
-    found = trace(workload_key(config), micro, memory.is_low(chosen))
+    found = trace(config, micro, memory.is_low(chosen))
     parts = step_time(
         found, target, per_device // micro, config.compile, _decode_s(config, calibration), accelerator_count
     )
@@ -167,8 +167,7 @@ def _result(
 
 
 def _need(config: WorkloadConfig, precision: Precision) -> MemoryNeed:
-    key, low = workload_key(config), memory.is_low(precision)
-    small, large = (trace(key, batch, low) for batch in memory.TRACED_BATCHES)
+    small, large = (trace(config, batch, memory.is_low(precision)) for batch in memory.TRACED_BATCHES)
     return memory.from_traces(small, large)
 
 
@@ -176,6 +175,6 @@ def _decode_s(config: WorkloadConfig, calibration: Calibration) -> float:
     """Seconds of the reference core for the images of one step."""
     if config.data != "images":
         return 0.0
-    side = config.args.get("image_size_px", config.args.get("image_size", DEFAULT_IMAGE_PX))
-    pixels = float(side if isinstance(side, int | float) else DEFAULT_IMAGE_PX) ** 2
-    return config.global_batch_size * max(pixels, DEFAULT_IMAGE_PX**2) / 1e6 * DECODE_S_PER_MEGAPIXEL
+    side = config.args.get("image_size_px", DEFAULT_IMAGE_PX)
+    stored_px = max(float(side), DEFAULT_IMAGE_PX) ** 2
+    return config.global_batch_size * (stored_px / 1e6 * DECODE_S_PER_MEGAPIXEL + LOAD_S_PER_IMAGE)

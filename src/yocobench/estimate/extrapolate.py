@@ -121,7 +121,9 @@ def trends(step_times_s: Sequence[float], burstable: bool = False) -> tuple[Foun
     if change is not None and change > 0:
         at = _break(times)
         if burstable:
-            text = f"from step {at} on, steps took {change:.0%} longer: CPU credits ran out; the job will run at that rate"
+            text = (
+                f"from step {at} on, steps took {change:.0%} longer: CPU credits ran out; the job will run at that rate"
+            )
             found.append(Found("burst_credits", change, at, text))
         else:
             text = f"from step {at} on, steps took {change:.0%} longer: the device throttles or has a busy neighbour"

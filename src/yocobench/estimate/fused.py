@@ -40,12 +40,12 @@ class FusedLayers(TorchFunctionMode):
         # By name too: torch's multi-head attention and recomputation in backward call it where no mode is active.
         self._original = functional.scaled_dot_product_attention
         functional.scaled_dot_product_attention = self._attention
-        super().__enter__()
+        super().__enter__()  # type: ignore[no-untyped-call]
         return self
 
     def __exit__(self, *error: Any) -> None:
         functional.scaled_dot_product_attention = self._original
-        super().__exit__(*error)
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
 
     def _attention(
         self,
@@ -61,7 +61,7 @@ class FusedLayers(TorchFunctionMode):
         result: Tensor = _Attention.apply(self.record, self.element_bytes, is_causal, query, key, value)  # type: ignore[no-untyped-call]
         return result
 
-    def _recurrent(  # noqa: PLR0917 (torch's own signature)
+    def _recurrent(  # torch's own signature
         self,
         gates: int,
         x: Tensor,

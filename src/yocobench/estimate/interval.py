@@ -32,6 +32,12 @@ CARRY: dict[Distance, float] = {"chip": 1.0, "family": 0.95, "kind": 0.92, "othe
 kind: regression over the training pairs (0.92), same date; on CPUs CPU_CARRY stands for it."""
 CPU_CARRY = 0.7
 OTHER_WORKLOAD_CARRY = 0.5
+BUSY_SIGMA = 0.4
+"""Per unit of log(busy): a host shared with other work tells little about itself, so its residual also counts less."""
+
+
+ORDER: tuple[Distance, ...] = ("chip", "family", "kind", "other")
+WORDS = {"chip": "same chip", "family": "same family", "kind": "same kind of device"}
 
 
 def distance(residual: Residual, device: Device) -> Distance:
@@ -45,28 +51,38 @@ def distance(residual: Residual, device: Device) -> Distance:
 
 def correction(calibration: Calibration, workload: str, device: Device) -> tuple[float, float, str]:
     """(factor on the modelled step time, sigma of its logarithm, what it rests on) for a workload on a device."""
-    order: tuple[Distance, ...] = ("chip", "family", "kind", "other")
     ranked = sorted(
-        calibration.residuals, key=lambda r: (order.index(distance(r, device)), r.workload != workload, r.instance)
+        calibration.residuals, key=lambda r: (ORDER.index(distance(r, device)), r.workload != workload, r.instance)
     )
-    added = [GAP_SIGMA] * len(device.gaps) + ([NEURON_SIGMA] if device.kind == "neuron" else [])
     table = CPU_SIGMA if device.kind == "cpu" else SIGMA
-    if not ranked:
-        return 1.0, math.hypot(table["other"], *added), "facts of the device only"
-    near = distance(ranked[0], device)
+    added = [GAP_SIGMA] * len(device.gaps) + ([NEURON_SIGMA] if device.kind == "neuron" else [])
+    bare = 1.0, math.hypot(table["other"], *added), _facts(calibration, device)
+    near = distance(ranked[0], device) if ranked else "other"
     if near == "other":
-        return 1.0, math.hypot(table["other"], *added), "facts of the device, constants fitted on published GPU training"
-    same = [r for r in ranked if distance(r, device) == near and r.workload == workload]
-    chosen = same or [r for r in ranked if distance(r, device) == near]
-    carried = CPU_CARRY if device.kind == "cpu" and near == "kind" else CARRY[near]
-    exponent = carried * (1.0 if same else OTHER_WORKLOAD_CARRY)
-    factor = carry(chosen, [1.0] * len(chosen)) ** exponent
+        return bare
+    level = [r for r in ranked if distance(r, device) == near]
+    same = [r for r in level if r.workload == workload]
+    chosen = same or level
+    noise = max(math.hypot(r.relative_error / 1.96, BUSY_SIGMA * math.log(r.busy)) for r in chosen)
+    if math.hypot(table[near], noise) >= table["other"]:
+        return (*bare[:2], f"{bare[2]}; this host was too busy when it was measured to tell more")
+    exponent = CPU_CARRY if device.kind == "cpu" and near == "kind" else CARRY[near]
+    exponent /= min(r.busy for r in chosen)
     if not same:
+        exponent *= OTHER_WORKLOAD_CARRY
         added.append(OTHER_WORKLOAD_SIGMA)
-    noise = max(r.relative_error for r in chosen) / 1.96
-    what = ", ".join(sorted({f"{r.workload} on {r.instance}" for r in chosen}))
-    words = {"chip": "same chip", "family": "same family", "kind": "same kind of device"}
-    return factor, math.hypot(table[near], noise, *added), f"{what} ({words[near]})"
+    factor = carry(chosen, [1.0 / r.busy for r in chosen]) ** exponent
+    what = ", ".join(sorted({f"{r.workload} on {r.instance}{' (busy)' if r.busy > 1 else ''}" for r in chosen}))
+    return factor, math.hypot(table[near], noise, *added), f"{what} ({WORDS[near]})"
+
+
+def _facts(calibration: Calibration, device: Device) -> str:
+    """What an estimate rests on that no measured cell is near."""
+    if device.kind == "cuda":
+        return "datasheet, and constants fitted on published training throughput of other GPUs"
+    if device.kind == "cpu" and calibration.host is not None:
+        return f"datasheet, and this host's micro-benchmark of {calibration.host.measured_at[:10]}"
+    return "datasheet only"
 
 
 def bounds(median: float, sigma: float) -> tuple[float, float]:

@@ -19,7 +19,7 @@ HEADROOM = 0.10
 """Share of the memory that a fit leaves free."""
 RUNTIME_BYTES = 700 * 2**20
 """Interpreter, torch, loader and one device context (about 450 MiB resident on a CPU, 500 to 800 MiB on CUDA)."""
-TRACED_BATCHES = (2, 64)
+TRACED_BATCHES = (2, 512)
 """The peak is a convex function of the micro-batch, so between these the line through them is an upper bound. Not 1,
 where batch norm has nothing to normalise over."""
 

@@ -59,7 +59,7 @@ class Trace:
     gradient_bytes: int
     optimizer_state_bytes: int
     peak_activation_bytes: int
-    """Most bytes alive at once beside parameters, gradients and optimiser state: saved and passing tensors."""
+    """Most bytes alive at once beside parameters, gradients and optimiser state: batch, saved and passing tensors."""
 
     @property
     def flops(self) -> float:

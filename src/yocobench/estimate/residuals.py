@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
 
 from yocobench import config, receipt
 from yocobench.bench import hardware
 from yocobench.estimate import device as devices
-from yocobench.estimate.calibration import HostRates, Residual, measured_step_s
-from yocobench.estimate.operations import Trace
+from yocobench.estimate.calibration import HostRates, Residual, busy_factor, measured_step_s
+from yocobench.estimate.memory import is_low
 from yocobench.estimate.roofline import StepTime, step_time
+from yocobench.estimate.traces import trace
 from yocobench.receipt import Receipt
-from yocobench.schema import Instance, Precision, WorkloadConfig
-
-
-@functools.lru_cache(maxsize=64)
-def trace(workload_json: str, micro_batch_size: int, low_precision: bool) -> Trace:
-    """The trace of a workload config, once per process. Raises ValueError when it cannot be traced."""
-    from yocobench.bench.workloads import build_workload
-    from yocobench.estimate.trace import trace_workload
-
-    workload = build_workload(WorkloadConfig.model_validate_json(workload_json))
-    return trace_workload(workload, micro_batch_size, low_precision)
-
-
-def workload_key(workload: WorkloadConfig) -> str:
-    """The config as text that `trace` takes."""
-    return workload.model_dump_json(by_alias=True)
+from yocobench.schema import CellSpec, Instance, Precision, WorkloadConfig
 
 
 def open_device(instance: Instance, precision: Precision, host: HostRates | None) -> devices.Device:
@@ -44,27 +29,25 @@ def modelled(
     workload: WorkloadConfig, target: devices.Device, precision: Precision, micro: int, accumulation: int
 ) -> StepTime:
     """The model's step time without input: measured steps state their data wait apart."""
-    found = trace(workload_key(workload), micro, precision in ("fp16", "bf16"))
+    found = trace(workload, micro, is_low(precision))
     return step_time(found, target, accumulation, workload.compile)
 
 
-def of_receipt(found: Receipt, host: HostRates | None) -> Residual | None:
-    """The residual of a measured cell; None when it was not measured or the model has no number for it."""
-    timing = measured_step_s(found.measurement)
-    if found.measurement.source != "measured" or timing is None:
-        return None
-    spec = found.spec
+def of_cell(
+    spec: CellSpec, compute_step_s: float, relative_error: float, busy: float, host: HostRates | None
+) -> Residual | None:
+    """The residual of a measured cell: `compute_step_s` is its mean step less the wait for data.
+
+    None when the model has no number for it: a detected host that is not the calibrated one, or a fact that is unknown.
+    """
     if spec.host_id is not None and (host is None or spec.host_id != host.host_id):
-        return None  # another detected host: its rates are not known here
-    instance = config.instance(spec.instance)
+        return None
     try:
-        target = open_device(instance, spec.precision, host)
-        model = modelled(
-            spec.workload, target, spec.precision, spec.micro_batch_size, spec.accumulation_steps
-        )
+        target = open_device(config.instance(spec.instance), spec.precision, host)
+        model = modelled(spec.workload, target, spec.precision, spec.micro_batch_size, spec.accumulation_steps)
     except ValueError:
         return None
-    mean, wait, error = timing
+    busy = busy if target.kind == "cpu" else 1.0
     return Residual(
         workload=spec.workload.name,
         instance=spec.instance,
@@ -72,9 +55,19 @@ def of_receipt(found: Receipt, host: HostRates | None) -> Residual | None:
         family=target.family,
         kind=target.kind,
         precision=spec.precision,
-        ratio=max(mean - wait, 1e-9) / model.total_s,
-        relative_error=error,
+        ratio=max(compute_step_s, 1e-9) / model.total_s / busy,
+        relative_error=relative_error,
+        busy=busy,
     )
+
+
+def of_receipt(found: Receipt, host: HostRates | None) -> Residual | None:
+    """The residual of a receipt's cell; None when it was not measured."""
+    timing, detected = measured_step_s(found.measurement), found.measurement.detected
+    if found.measurement.source != "measured" or timing is None or detected is None:
+        return None
+    mean, wait, error = timing
+    return of_cell(found.spec, mean - wait, error, busy_factor(found.measurement, detected.physical_cores), host)
 
 
 def from_receipts(root: Path, host: HostRates | None) -> tuple[Residual, ...]:

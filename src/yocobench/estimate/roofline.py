@@ -1,13 +1,15 @@
 """Seconds of a step on a device: for each operation the larger of arithmetic and bytes, plus what launching costs.
 
 t = max(flops / (product rate x share of its kind x size factor), bytes / bandwidth) + kernel floor, the cache serving
-its part of the bytes; elementwise work adds its instructions, since cards differ in those more than in bandwidth. A GPU runs behind
-its host: the step takes the longer of the device's time and the host's time to issue the kernels. Optimiser, input,
-all-reduce and compilation are terms of their own. Constants: constants.py, with their origin.
+its part of the bytes. Elementwise work adds its instructions, since cards differ in those more than in bandwidth. What
+the board's power limit allows bounds the sum. A GPU runs behind its host: the step takes the longer of the device's
+time and the host's time to issue the kernels. Optimiser, input, all-reduce and compilation are terms of their own.
+Constants: constants.py, with their origin.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -44,7 +46,8 @@ class StepTime:
     def device_s(self) -> float:
         """What the device itself is busy with."""
         roofline = self.compute_s + self.memory_s + self.launch_s + self.optimizer_s
-        limited = (roofline**POWER_SOFTNESS + self.power_s**POWER_SOFTNESS) ** (1 / POWER_SOFTNESS)
+        p = POWER_SOFTNESS
+        limited = math.pow(roofline**p + self.power_s**p, 1 / p)
         return limited * self.level + self.all_reduce_s
 
     @property
@@ -133,7 +136,7 @@ def _energy(trace: Trace, device: Device, accumulation_steps: int, compiled: boo
 def operation_time(op: Operation, device: Device) -> tuple[float, float]:
     """(arithmetic, bytes) seconds of one execution, without floors."""
     at_once = op.bytes_moved / op.serial
-    hit = device.cache_bytes / (device.cache_bytes + at_once)
+    hit = device.cache_bytes / max(1.0, device.cache_bytes + at_once)
     traffic = op.bytes_moved / device.bytes_per_s * (1 - hit + hit / device.cache_speedup)
     if not op.flops:
         return 0.0, traffic + op.bytes_moved * device.vector_s_per_byte

@@ -33,7 +33,7 @@ REDUCTIONS = ("sum", "mean", "norm", "softmax", "max", "min", "amax", "cumsum", 
 EMBEDDINGS = ("embedding", "index_select", "gather", "scatter", "index_put", "index.")
 FREE = ("empty", "lift_fresh", "_unsafe_view", "detach", "alias", "scalar_tensor", "_reshape_alias")
 FOREACH_CHUNK = 60
-"""Tensors that one multi-tensor kernel of a fused optimiser takes (torch/csrc multi_tensor_apply: up to 110, 64, 48)."""
+"""Tensors that one multi-tensor kernel of a fused optimiser takes (torch/csrc multi_tensor_apply: 110, 64 or 48)."""
 
 
 def trace_workload(workload: Workload, micro_batch_size: int, low_precision: bool) -> Trace:
@@ -42,7 +42,7 @@ def trace_workload(workload: Workload, micro_batch_size: int, low_precision: boo
         module = workload.build()
         batch = workload.example_batch(micro_batch_size)
     optimizer = workload.optimizer(module)
-    return trace_module(module, lambda m, b: workload.loss(m, b), batch, micro_batch_size, low_precision, optimizer)
+    return trace_module(module, workload.loss, batch, micro_batch_size, low_precision, optimizer)
 
 
 def trace_module(
@@ -78,13 +78,14 @@ def trace_module(
         parameter_bytes=sum(t.nbytes for t in (*module.parameters(), *module.buffers())),
         gradient_bytes=sum(g.nbytes for g in gradients),
         optimizer_state_bytes=_state_bytes(optimizer),
-        peak_activation_bytes=int(counter.peak_bytes),
+        peak_activation_bytes=int(counter.peak_bytes)
+        + sum(t.nbytes for t in tree_leaves(batch) if isinstance(t, Tensor)),
     )
 
 
 def _run(module: nn.Module, loss_fn: Callable[[nn.Module, Any], Tensor], batch: Any, counter: _Counter) -> None:
     with torch.device("meta"), FusedLayers(counter.record, 2 if counter.low else 4), counter:
-        loss_fn(module, batch).backward()  # type: ignore[no-untyped-call]
+        loss_fn(module, batch).backward()
 
 
 class _Counter(TorchDispatchMode):
@@ -94,7 +95,7 @@ class _Counter(TorchDispatchMode):
     """
 
     def __init__(self, low_precision: bool) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.low = low_precision
         self.operations: list[Operation] = []
         self.peak_bytes = 0.0

@@ -8,7 +8,6 @@ it. The number comes back as the Measurement inside the box's receipt.
 from __future__ import annotations
 
 import contextlib
-import datetime as dt
 import signal
 import sys
 import threading
@@ -16,13 +15,13 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from yocobench.aws import boxes, bundle, delivery, ending, planning, session, watch
-from yocobench.aws.collect import collect, finished
+from yocobench.aws import bundle, ending, planning
 from yocobench.aws.ec2_settings import Ec2Settings
-from yocobench.aws.launch_plan import END_ALLOWANCE_S, LaunchPlan
+from yocobench.aws.launch_plan import LaunchPlan
 from yocobench.aws.ledger import Entry, Ledger, OverCap, new_run_id, now
-from yocobench.bench.measurement import Measurement, Outcome
+from yocobench.bench.measurement import Measurement
 from yocobench.launchers.base import Launcher, Progress
+from yocobench.launchers.ec2_box import BoxRun, expiry, nothing, resumable
 from yocobench.schema import CellSpec, Instance
 
 
@@ -38,13 +37,13 @@ class Ec2Launcher(Launcher):
         ledger = Ledger(root)
         with ledger.cell(spec.key), _signals() as hold_signals:
             try:
-                entry = _resumable(ledger, spec)
-                planned = self._reserve(spec, instance, root, ledger) if entry is None else None
+                entry = resumable(ledger, spec)
+                planned = self._reserve(spec, instance, root, ledger, report) if entry is None else None
             except KeyboardInterrupt:
-                return _none("interrupted", "interrupted before anything was started")
+                return nothing("interrupted", "interrupted before anything was started")
             if isinstance(planned, Measurement):
                 return planned
-            cell = _Cell(self.settings, spec, ledger, report, hold_signals)
+            cell = BoxRun(self.settings, spec, ledger, report, hold_signals)
             if planned is not None:
                 entry, plan, commit = planned
                 measurement = cell.launch(entry, plan, instance, root, commit)
@@ -64,7 +63,7 @@ class Ec2Launcher(Launcher):
             self._waiting = None
 
     def _reserve(
-        self, spec: CellSpec, instance: Instance, root: Path, ledger: Ledger
+        self, spec: CellSpec, instance: Instance, root: Path, ledger: Ledger, report: Callable[[Progress], None]
     ) -> tuple[Entry, LaunchPlan, str] | Measurement:
         """Plan, show, sweep, ask, and reserve the worst case; or why nothing will be started."""
         settings = self.settings
@@ -72,7 +71,7 @@ class Ec2Launcher(Launcher):
         try:
             plan = planning.make(spec, instance, root, settings)
         except planning.NotPossible as error:
-            return _none(error.outcome, str(error))
+            return nothing(error.outcome, str(error))
         taken = ledger.taken_usd(settings.max_usd_window_h)
         print(plan.text(), file=sys.stderr)
         print(f"  cap {settings.max_usd} USD, of which {taken:.2f} USD are spent or reserved", file=sys.stderr)
@@ -80,7 +79,7 @@ class Ec2Launcher(Launcher):
             print(f"  {line}", file=sys.stderr)
         if not self._agreed():
             reason = f"planned only, worst case {plan.worst_usd:.2f} USD: launcher.args.confirm=true starts it"
-            return _none("unmeasured", reason)
+            return nothing("unmeasured", reason)
         entry = Entry(
             run_id=new_run_id(),
             cell_key=spec.key,
@@ -89,15 +88,17 @@ class Ec2Launcher(Launcher):
             region=plan.region,
             bucket=plan.bucket,
             created_at=now(),
-            expires_at=_expiry(plan),
+            expires_at=expiry(plan),
             usd_per_hour=plan.usd_per_hour,
             worst_usd=plan.worst_usd,
         )
         try:
             while not ledger.reserve(entry, settings.max_usd, settings.max_usd_window_h, settings.launch_parallelism):
+                report(Progress(f"waiting: {settings.launch_parallelism} boxes at once", 0, spec.protocol.repeats))
                 time.sleep(settings.poll_s)
+                ending.sweep(ledger, plan.region)  # a client that died holds a place
         except OverCap as error:
-            return _none("unmeasured", f"not started: {error}")
+            return nothing("unmeasured", f"not started: {error}")
         return entry, plan, commit
 
     def _agreed(self) -> bool:
@@ -105,122 +106,6 @@ class Ec2Launcher(Launcher):
             return self.settings.confirm
         print("  start it? (yes/no) ", file=sys.stderr, end="", flush=True)
         return sys.stdin.readline().strip().lower() == "yes"
-
-
-class _Cell:
-    """A cell with a reservation: whatever happens from here, `entry`'s box is ended before control leaves."""
-
-    def __init__(
-        self,
-        settings: Ec2Settings,
-        spec: CellSpec,
-        ledger: Ledger,
-        report: Callable[[Progress], None],
-        hold_signals: Callable[[], None],
-    ) -> None:
-        self.settings, self.spec, self.ledger = settings, spec, ledger
-        self.report, self.hold_signals = report, hold_signals
-        self.entry: Entry | None = None
-
-    def launch(self, entry: Entry, plan: LaunchPlan, instance: Instance, root: Path, commit: str) -> Measurement:
-        """Start a box for the entry and follow it."""
-
-        def work() -> tuple[Measurement, watch.Marker | None]:
-            self.report(Progress("packing and uploading", 0, self.spec.protocol.repeats))
-            parts = delivery.send_parts(entry, self.spec, instance, root, commit)
-            timed = self.ledger.put(entry.with_(expires_at=_expiry(plan)))  # packing took its time
-            script = delivery.user_data(timed, plan, self.spec, parts, self.settings)
-            self.report(Progress("asking for a box", 0, self.spec.protocol.repeats))
-            self.entry = self.ledger.put(timed.with_(state="asked", asked_at=now()))
-            started = boxes.start(plan, self.entry, script)
-            if isinstance(started, boxes.NotStarted):
-                self.entry = self.ledger.put(timed.with_(tried=started.tried))
-                return _none(started.outcome, started.reason), None
-            self.entry = self.ledger.put(
-                self.entry.with_(
-                    state="running",
-                    instance_id=started.instance_id,
-                    zone=started.zone,
-                    launched_at=started.launched_at,
-                    tried=started.tried,
-                )
-            )
-            return self._watch(self.entry)
-
-        return self._ended(entry, work)
-
-    def follow(self, entry: Entry) -> Measurement:
-        """Collect a box that an earlier client started."""
-        return self._ended(entry, lambda: self._watch(entry))
-
-    def _watch(self, entry: Entry) -> tuple[Measurement, watch.Marker | None]:
-        patience = watch.Patience(self.settings.poll_s, self.settings.boot_s, self.settings.silence_s)
-        verdict = watch.watch(entry, patience, self.spec.protocol.repeats, self.report)
-        if verdict.marker is None:
-            return _none(verdict.outcome, verdict.reason), None
-        return collect(self.ledger, entry, self.spec, verdict.marker), verdict.marker
-
-    def _ended(self, entry: Entry, work: Callable[[], tuple[Measurement, watch.Marker | None]]) -> Measurement:
-        """Do the work, and end the box after it, however it goes."""
-        self.entry, marker = entry, None
-        measurement = _none("interrupted", "the launch was interrupted")
-        try:
-            measurement, marker = work()
-        except KeyboardInterrupt:
-            pass
-        finally:
-            with contextlib.suppress(KeyboardInterrupt):
-                self.hold_signals()
-            self.entry = self._end(self.entry, measurement)
-        return finished(measurement, self.entry, marker)
-
-    def _end(self, entry: Entry, measurement: Measurement) -> Entry:
-        self.report(Progress("ending the box", 0, self.spec.protocol.repeats))
-        try:
-            entry = ending.end(self.ledger, entry, measurement.reason)
-        except session.AwsError as error:
-            print(
-                f"{self.spec.label}: BOX {entry.instance_id or entry.run_id} IN {entry.region} MAY STILL RUN: {error}. "
-                f"Run `python -m yocobench.reap --all`; its own timer ends it by {entry.expires_at:%H:%M}Z",
-                file=sys.stderr,
-            )
-            return entry
-        if entry.state == "ended" and measurement.outcome != "interrupted" and not measurement.repeats:
-            entry = self.ledger.put(entry.with_(state="closed"))  # the receipt that waits is of no use
-        return entry
-
-
-def _resumable(ledger: Ledger, spec: CellSpec) -> Entry | None:
-    """The cell's box of an earlier client, alive or with a receipt that waits; every other open entry is settled."""
-    chosen: Entry | None = None
-    for entry in ledger.open_entries(spec.key):
-        found = ending.look(entry)
-        marker = watch.read_marker(entry)
-        alive = [box for box in found if box["State"]["Name"] in ("pending", "running")]
-        if chosen is None and (alive or (marker is not None and marker.receipt_sha256)):
-            known = alive or found
-            chosen = _adopted(ledger, entry, known[0]) if known else entry
-        else:
-            ending.end(ledger, entry, "its client was killed before the box was done")
-    return chosen
-
-
-def _adopted(ledger: Ledger, entry: Entry, box: dict[str, object]) -> Entry:
-    """The entry with what EC2 knows of its box: the client may have been killed before it could write that down."""
-    if entry.state == "ended":
-        return entry
-    placed = box["Placement"]
-    assert isinstance(placed, dict)
-    changes = {"instance_id": box["InstanceId"], "zone": placed["AvailabilityZone"], "launched_at": box["LaunchTime"]}
-    return ledger.put(entry.with_(state="running", **changes))
-
-
-def _expiry(plan: LaunchPlan) -> dt.datetime:
-    return now() + dt.timedelta(seconds=plan.wall_clock_s + END_ALLOWANCE_S)
-
-
-def _none(outcome: Outcome, reason: str) -> Measurement:
-    return Measurement(outcome=outcome, reason=reason, source="measured", detected=None)
 
 
 @contextlib.contextmanager

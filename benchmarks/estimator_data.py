@@ -1,0 +1,185 @@
+"""The published measurements, their devices and their traced models: what benchmarks/estimator.py works on."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import itertools
+import math
+import pickle
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+
+from yocobench.estimate.constants import Constants  # noqa: E402
+from yocobench.estimate.device import from_chip  # noqa: E402
+from yocobench.estimate.operations import Trace  # noqa: E402
+from yocobench.estimate.roofline import step_time  # noqa: E402
+from yocobench.schema import Chip  # noqa: E402
+
+CACHE = HERE.parent / "mlruns" / "cache" / "estimator-traces.pkl"
+KIND = {"resnet": "convolutional", "resnext": "convolutional", "se-resnext": "convolutional", "ssd": "convolutional",
+        "efficientnet": "depthwise", "unet": "convolutional", "waveglow": "convolutional", "bert": "transformer",
+        "txl": "transformer", "vit": "transformer", "mpt": "language model", "gnmt": "recurrent",
+        "tacotron": "recurrent", "ncf": "embeddings"}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Row:
+    """One published throughput."""
+
+    group: str
+    model: str
+    low: bool
+    device: str
+    micro_batch: int
+    accumulation: int
+    throughput: float
+    unit: str
+
+    @property
+    def key(self) -> tuple[str, int, bool]:
+        return self.model, self.micro_batch, self.low
+
+    @property
+    def name(self) -> str:
+        """The model, MPT without its sequence length."""
+        return "-".join(self.model.split("-")[:2]) if self.model.startswith("mpt") else self.model
+
+    @property
+    def kind(self) -> str:
+        return next(kind for start, kind in KIND.items() if self.model.startswith(start))
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two rows that differ in the device."""
+
+    a: Row
+    b: Row
+
+    @property
+    def measured(self) -> float:
+        return math.log(self.a.throughput / self.b.throughput)
+
+
+def table(name: str) -> list[dict[str, str]]:
+    """A csv of benchmarks/data/ without its comment lines."""
+    with (HERE / "data" / name).open(encoding="utf-8") as file:
+        return list(csv.DictReader(line for line in file if not line.startswith("#")))
+
+
+def published() -> list[Row]:
+    """Per group, model, precision and device the row with the largest micro-batch."""
+    best: dict[tuple[str, str, bool, str], Row] = {}
+    for r in table("published_training.csv"):
+        low = r["precision"] == "low"
+        row = Row(
+            r["group"], r["model"], low, r["device"], int(r["micro_batch"]), int(r["accumulation"]),
+            float(r["throughput"]), r["unit"],
+        )  # fmt: skip
+        key = row.group, row.model, low, row.device
+        if key not in best or row.micro_batch > best[key].micro_batch:
+            best[key] = row
+    return list(best.values())
+
+
+def chips() -> dict[str, Chip]:
+    """The devices as the catalogue would describe them."""
+    found = {}
+    for r in table("devices.csv"):
+        peaks = {name: float(r[name]) if r[name] else None for name in ("fp32", "tf32", "fp16")}
+        rates = {
+            "peak_tflops": peaks,
+            "memory_gb_per_s": float(r["memory_gb_per_s"]),
+            "board_power_w": float(r["board_power_w"]),
+            "source": "data/devices.csv",
+        }
+        found[r["device"]] = Chip.model_validate(
+            {"name": r["device"], "kind": "cuda", "identity": [], "precision": "fp16",
+             "compute_capability": r["compute_capability"], "rates": {**rates, "as_of": "2026-11-23"}}
+        )  # fmt: skip
+    return found
+
+
+def pairs(rows: Iterable[Row]) -> list[Pair]:
+    """All pairs of devices in one group, model and precision, in alphabetical order."""
+    groups: dict[tuple[str, str, bool], list[Row]] = defaultdict(list)
+    for row in rows:
+        groups[row.group, row.model, row.low].append(row)
+    found = []
+    for members in groups.values():
+        found += [Pair(a, b) for a, b in itertools.combinations(sorted(members, key=lambda r: r.device), 2)]
+    return found
+
+
+def aside(names: dict[str, str]) -> set[str]:
+    """Of each stratum (name -> kind of model, or architecture) every third name, beginning with the second."""
+    strata: dict[str, list[str]] = defaultdict(list)
+    for name in sorted(names):
+        strata[names[name]].append(name)
+    return {name for members in strata.values() for name in members[1::3]}
+
+
+def trace_row(key: tuple[str, int, bool]) -> Trace:
+    import published_models
+    import torch
+
+    from yocobench.estimate.trace import trace_module
+
+    torch.set_num_threads(1)
+    name, batch, low = key
+    with torch.device("meta"):
+        module, loss, example = published_models.make(name, batch)
+    return trace_module(module, loss, example, batch, low)
+
+
+def traces(keys: Sequence[tuple[str, int, bool]]) -> dict[tuple[str, int, bool], Trace]:
+    """Traces of all rows, from the cache where the code that makes them is unchanged."""
+    own = HERE.parent / "src/yocobench/estimate"
+    sources = [*sorted(HERE.glob("*models*.py")), own / "trace.py", own / "fused.py", own / "operations.py"]
+    stamp = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
+    known: dict[str, Any] = pickle.loads(CACHE.read_bytes()) if CACHE.is_file() else {}
+    found = known.get("traces", {}) if known.get("stamp") == stamp else {}
+    missing = [key for key in keys if key not in found]
+    for done, key in enumerate(missing):
+        print(f"\rtracing {done + 1}/{len(missing)} {key[0]} x {key[1]}        ", end="", file=sys.stderr)
+        found[key] = trace_row(key)
+    if missing:
+        print(file=sys.stderr)
+        CACHE.parent.mkdir(parents=True, exist_ok=True)
+        CACHE.write_bytes(pickle.dumps({"stamp": stamp, "traces": found}))
+    return found
+
+
+class Model:
+    """Estimated throughput of rows, by constants."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self.chips = chips()
+        self.traces = traces(sorted({row.key for row in rows}))
+
+    def log_rate(self, rows: Iterable[Row], constants: Constants) -> dict[Row, float]:
+        """log(items per second) of each row."""
+        devices = {}
+        found = {}
+        for row in rows:
+            if (row.device, row.low) not in devices:
+                precision = "fp16" if row.low else "fp32"
+                devices[row.device, row.low] = from_chip(self.chips[row.device], precision, constants=constants)
+            seconds = step_time(self.traces[row.key], devices[row.device, row.low], row.accumulation).total_s
+            found[row] = math.log(row.micro_batch * row.accumulation / seconds)
+        return found
+
+
+def errors(rates: dict[Row, float], of: Iterable[Pair]) -> np.ndarray:
+    """log(estimated ratio / measured ratio)."""
+    return np.array([rates[p.a] - rates[p.b] - p.measured for p in of])

@@ -1,0 +1,154 @@
+"""One cell's box, from the reservation to the bill: whatever happens on the way, the box is ended."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from yocobench.aws import boxes, delivery, ending, session, watch
+from yocobench.aws.collect import collect, finished
+from yocobench.aws.ec2_settings import Ec2Settings
+from yocobench.aws.launch_plan import END_ALLOWANCE_S, LaunchPlan
+from yocobench.aws.ledger import Entry, Ledger, now
+from yocobench.bench.measurement import Measurement, Outcome
+from yocobench.launchers.base import Progress
+from yocobench.schema import CellSpec, Instance
+
+
+class BoxRun:
+    """A cell with a reservation: whatever happens from here, `entry`'s box is ended before control leaves."""
+
+    def __init__(
+        self,
+        settings: Ec2Settings,
+        spec: CellSpec,
+        ledger: Ledger,
+        report: Callable[[Progress], None],
+        hold_signals: Callable[[], None],
+    ) -> None:
+        self.settings, self.spec, self.ledger = settings, spec, ledger
+        self.hold_signals, self._show = hold_signals, report
+        self.entry: Entry | None = None
+
+    def report(self, progress: Progress) -> None:
+        """Show it here, and leave it where `python -m yocobench.reap --list` finds it."""
+        if self.entry is not None:
+            rate = (
+                f", {progress.samples_per_second:,.0f} {self.spec.workload.sample_unit}s/s"
+                if progress.samples_per_second
+                else ""
+            )
+            with contextlib.suppress(OSError):
+                self.ledger.file(self.entry, "now").write_text(
+                    f"repeat {progress.repeat + 1} of {progress.repeats}, {progress.phase}{rate}"
+                )
+        self._show(progress)
+
+    def launch(self, entry: Entry, plan: LaunchPlan, instance: Instance, root: Path, commit: str) -> Measurement:
+        """Start a box for the entry and follow it."""
+
+        def work() -> tuple[Measurement, watch.Marker | None]:
+            self.report(Progress("packing and uploading", 0, self.spec.protocol.repeats))
+            parts = delivery.send_parts(entry, self.spec, instance, root, commit)
+            timed = self.ledger.put(entry.with_(expires_at=expiry(plan)))  # packing took its time
+            script = delivery.user_data(timed, plan, self.spec, parts, self.settings)
+            self.report(Progress("asking for a box", 0, self.spec.protocol.repeats))
+            self.entry = self.ledger.put(timed.with_(state="asked", asked_at=now()))
+            try:
+                started = boxes.start(plan, self.entry, script)
+            except (session.Denied, session.NoCredentials):
+                self.entry = self.ledger.put(timed)  # refused for sure: there is no box to wait for
+                raise
+            if isinstance(started, boxes.NotStarted):
+                self.entry = self.ledger.put(timed.with_(tried=started.tried))
+                return nothing(started.outcome, started.reason), None
+            self.entry = self.ledger.put(
+                self.entry.with_(
+                    state="running",
+                    instance_id=started.instance_id,
+                    zone=started.zone,
+                    launched_at=started.launched_at,
+                    tried=started.tried,
+                )
+            )
+            return self._watch(self.entry)
+
+        return self._ended(entry, work)
+
+    def follow(self, entry: Entry) -> Measurement:
+        """Collect a box that an earlier client started."""
+        return self._ended(entry, lambda: self._watch(entry))
+
+    def _watch(self, entry: Entry) -> tuple[Measurement, watch.Marker | None]:
+        patience = watch.Patience(self.settings.poll_s, self.settings.boot_s, self.settings.silence_s)
+        verdict = watch.watch(entry, patience, self.spec.protocol.repeats, self.report)
+        if verdict.marker is None:
+            return nothing(verdict.outcome, verdict.reason), None
+        return collect(self.ledger, entry, self.spec, verdict.marker), verdict.marker
+
+    def _ended(self, entry: Entry, work: Callable[[], tuple[Measurement, watch.Marker | None]]) -> Measurement:
+        """Do the work, and end the box after it, however it goes."""
+        self.entry, marker = entry, None
+        measurement = nothing("interrupted", "the launch was interrupted")
+        try:
+            measurement, marker = work()
+        except KeyboardInterrupt:
+            pass
+        finally:
+            with contextlib.suppress(KeyboardInterrupt):
+                self.hold_signals()
+            self.entry = self._end(self.entry, measurement)
+        return finished(measurement, self.entry, marker)
+
+    def _end(self, entry: Entry, measurement: Measurement) -> Entry:
+        self.report(Progress("ending the box", 0, self.spec.protocol.repeats))
+        try:
+            entry = ending.end(self.ledger, entry, measurement.reason)
+        except session.AwsError as error:
+            print(
+                f"{self.spec.label}: BOX {entry.instance_id or entry.run_id} IN {entry.region} MAY STILL RUN: {error}. "
+                f"Run `python -m yocobench.reap --all`; its own timer ends it by {entry.expires_at:%H:%M}Z",
+                file=sys.stderr,
+            )
+            return entry
+        if entry.state == "ended" and measurement.outcome != "interrupted" and not measurement.repeats:
+            entry = self.ledger.put(entry.with_(state="closed"))  # the receipt that waits is of no use
+        return entry
+
+
+def resumable(ledger: Ledger, spec: CellSpec) -> Entry | None:
+    """The cell's box of an earlier client, alive or with a receipt that waits; every other open entry is settled."""
+    chosen: Entry | None = None
+    for entry in ledger.open_entries(spec.key):
+        found = ending.look(entry)
+        marker = watch.read_marker(entry)
+        alive = [box for box in found if box["State"]["Name"] in ("pending", "running")]
+        if chosen is None and (alive or (marker is not None and marker.receipt_sha256)):
+            known = alive or found
+            chosen = _adopted(ledger, entry, known[0]) if known else entry
+        else:
+            ending.end(ledger, entry, "its client was killed before the box was done")
+    return chosen
+
+
+def _adopted(ledger: Ledger, entry: Entry, box: dict[str, object]) -> Entry:
+    """The entry with what EC2 knows of its box: the client may have been killed before it could write that down."""
+    if entry.state == "ended":
+        return entry
+    placed = box["Placement"]
+    assert isinstance(placed, dict)
+    changes = {"instance_id": box["InstanceId"], "zone": placed["AvailabilityZone"], "launched_at": box["LaunchTime"]}
+    return ledger.put(entry.with_(state="running", **changes))
+
+
+def expiry(plan: LaunchPlan) -> dt.datetime:
+    """When a box that is started now must be gone."""
+    return now() + dt.timedelta(seconds=plan.wall_clock_s + END_ALLOWANCE_S)
+
+
+def nothing(outcome: Outcome, reason: str) -> Measurement:
+    """The Measurement of a cell that was not measured."""
+    return Measurement(outcome=outcome, reason=reason, source="measured", detected=None)

@@ -1,0 +1,66 @@
+"""How AWS errors are worded for the person who reads them."""
+
+import pytest
+from botocore import exceptions
+
+from aws_stand_in import Aws, aws_account  # noqa: F401
+from yocobench.aws import session
+
+
+def api_error(code: str, message: str = "said AWS") -> exceptions.ClientError:
+    return exceptions.ClientError({"Error": {"Code": code, "Message": message}}, "AnOperation")
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "words"),
+    [
+        (exceptions.NoCredentialsError(), session.NoCredentials, "no AWS credentials found; `aws configure`"),
+        (exceptions.UnauthorizedSSOTokenError(), session.NoCredentials, "have expired; renew them (`aws sso login`"),
+        (api_error("ExpiredToken"), session.NoCredentials, "have expired; renew them"),
+        (api_error("InvalidClientTokenId"), session.NoCredentials, "credentials do not work (InvalidClientTokenId)"),
+        (api_error("RequestLimitExceeded"), session.Throttled, "AWS throttled the request (RequestLimitExceeded)"),
+        (api_error("AccessDenied"), session.Denied, "not allowed (AccessDenied): said AWS; docs/iam-policy.json"),
+        (
+            exceptions.EndpointConnectionError(endpoint_url="https://ec2.us-esat-1.amazonaws.com"),
+            session.Unreachable,
+            "check the network, the proxy and the region's name",
+        ),
+        (
+            exceptions.ReadTimeoutError(endpoint_url="https://x"),
+            session.Unreachable,
+            "no answer from AWS (Read timeout",
+        ),
+        (api_error("InvalidAMIID.NotFound"), session.AwsError, "InvalidAMIID.NotFound: said AWS"),
+        (exceptions.ProfileNotFound(profile="wrok"), session.AwsError, "The config profile (wrok) could not be found"),
+    ],
+)
+def test_an_error_says_what_it_means_and_what_to_do(error: Exception, kind: type[session.AwsError], words: str):
+    with pytest.raises(session.AwsError) as caught, session.asking("read the quota"):
+        raise error
+    assert type(caught.value) is kind
+    assert isinstance(caught.value, OSError)
+    assert str(caught.value).startswith("could not read the quota: ")
+    assert words in str(caught.value)
+
+
+def test_the_code_stays_readable_and_account_numbers_do_not():
+    with pytest.raises(session.AwsError) as caught, session.asking("launch"):
+        raise api_error("UnauthorizedOperation", "arn:aws:iam::123456789012:user/x is not; ids 1234567890123 stay")
+    assert caught.value.code == "UnauthorizedOperation"
+    assert "arn:aws:iam::<account>:user/x is not; ids 1234567890123 stay" in str(caught.value)
+
+
+def test_an_unknown_profile_is_named_before_any_call(aws: Aws, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("AWS_PROFILE", "wrok")
+    session.forget()
+    with pytest.raises(session.AwsError, match=r"\(wrok\) could not be found"):
+        session.client("ec2", "us-east-1")
+    with pytest.raises(session.AwsError, match=r"\(wrok\) could not be found"):
+        session.credentials()
+
+
+def test_one_attempt_means_no_retry(aws: Aws):
+    aws.fail("ec2:DescribeVpcs", "InternalError", status=500)
+    with pytest.raises(session.AwsError, match="InternalError"), session.asking("look"):
+        session.client("ec2", "us-east-1", max_attempts=1).describe_vpcs()
+    assert aws.actions()["ec2:DescribeVpcs"] == 1

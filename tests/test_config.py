@@ -1,0 +1,219 @@
+"""What a mistake in params.yaml, in a file under conf/ or on the command line is answered with.
+
+Errors inside instance types and chips: test_catalogue_errors.py. Prices: test_prices.py.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from yocobench import config
+from yocobench.schema import Config
+
+
+def edit(path: str, old: str, new: str) -> None:
+    """Replace the one place where `old` stands."""
+    text = Path(path).read_text(encoding="utf-8")
+    assert text.count(old) == 1, (path, old)
+    Path(path).write_text(text.replace(old, new), encoding="utf-8")
+
+
+def asked(*overrides: str, monkeypatch: pytest.MonkeyPatch) -> list[Config]:
+    """What a stage is handed when it is called with these words."""
+    seen: list[Config] = []
+
+    def main(cfg: Config) -> None:
+        seen.append(cfg)
+
+    monkeypatch.setattr(sys, "argv", ["stage", *overrides])
+    config.stage(main)()
+    return seen
+
+
+def complaint(*overrides: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:
+    """What a stage says to a mistake, with exit status 2 and no traceback."""
+    with pytest.raises(SystemExit) as ended:
+        asked(*overrides, monkeypatch=monkeypatch)
+    said = capsys.readouterr().err
+    assert ended.value.code == 2, said
+    assert "Traceback" not in said
+    assert said.startswith("error: ")
+    return said
+
+
+# --- params.yaml ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("project")
+def test_every_mistake_in_the_study_is_said_at_once_with_its_path():
+    edit("params.yaml", "\nobjective: cheapest", "\nobjektive: cheapest")
+    edit("params.yaml", "  tokens: 1000000000", "  tokens: -3")
+    edit("params.yaml", "  min_steps: 60", "  min_steps: 2")
+    edit("params.yaml", "usage_class: on-demand", "usage_class: reserved")
+    with pytest.raises(ValueError, match=r"^params\.yaml: 5 error\(s\)\n") as caught:
+        config.study()
+    message = str(caught.value)
+    assert "objektive: unknown key; did you mean 'objective'? Known: workloads, subsets, " in message
+    assert "objective: Field required" in message
+    assert "job.tokens: Input should be greater than 0 (got -3)" in message
+    assert "protocol.min_steps: Input should be greater than or equal to 3 (got 2)" in message
+    assert "usage_class: Input should be 'on-demand' or 'spot' (got 'reserved')" in message
+
+
+@pytest.mark.usefixtures("project")
+def test_two_settings_that_contradict_each_other_are_named():
+    with pytest.raises(ValueError, match=r"protocol: .*min_steps \(500\) exceeds max_steps \(400\)"):
+        config.study(["protocol.min_steps=500", "protocol.max_steps=400"])
+
+
+@pytest.mark.usefixtures("project")
+def test_an_empty_study_is_refused():
+    with pytest.raises(ValueError, match=r"(?s)instances: .*at least 1 item"):
+        config.study(["instances=[]"])
+
+
+@pytest.mark.usefixtures("project")
+def test_a_key_like_no_other_is_answered_with_the_known_ones_only():
+    with pytest.raises(ValueError, match=r"restrict\.zzz: unknown key\. Known: cpu_only, instances$"):
+        config.study(["restrict.zzz=1"])
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("x: [1\n", "line 1, column 4"),
+        ("a: 1\na: 2\n", "found duplicate key a"),
+        ("a: 1\n\tb: 2\n", "line 2, column 1"),
+    ],
+)
+def test_a_study_that_is_no_yaml_is_one_message_with_file_and_line(project, text, words):
+    (project / "params.yaml").write_text(text)
+    with pytest.raises(ValueError, match=r"^params\.yaml: ") as caught:
+        config.study()
+    assert words in str(caught.value)
+
+
+# --- conf/ ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("project")
+def test_every_mistake_in_a_workload_is_said_at_once():
+    edit("conf/workload/yoco-lm.yaml", "data: text", "data: texts")
+    edit("conf/workload/yoco-lm.yaml", "\n_target_:", "\ntarget_:")
+    edit("conf/workload/yoco-lm.yaml", "\nglobal_batch_size: ", "\nglobal_batch_size: -")
+    with pytest.raises(ValueError, match=r"^conf/workload/yoco-lm\.yaml: 4 error\(s\)\n") as caught:
+        config.workload("yoco-lm")
+    message = str(caught.value)
+    assert "target_: unknown key; did you mean '_target_'?" in message
+    assert "_target_: Field required" in message
+    assert "data: Input should be 'text' or 'images' (got 'texts')" in message
+    assert "global_batch_size: Input should be greater than 0 (got -" in message
+
+
+@pytest.mark.parametrize("text", ["name: both\nfraction: 0.1\nitems: {text: 5}\n", "name: neither\n"])
+def test_a_subset_is_a_fraction_or_a_number_of_items(project, text):
+    (project / "conf/subset/mine.yaml").write_text(text)
+    with pytest.raises(ValueError, match=r"^conf/subset/mine\.yaml: .*\n.*give exactly one of fraction and items"):
+        config.subset("mine")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (b"name: x\n  bad: [1\n", "line 2, column 6"),
+        (b"- a\n- b\n", "must be a DictConfig"),
+        (b"name: x\ndata: ${nope.nope}\n", "Interpolation key 'nope.nope' not found"),
+        (b"name: \xff\n", "invalid start byte"),
+        (b"", "name: Field required"),
+        (b"defaults:\n  - /subset@args: nope\n", "nope"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_one_message_that_names_it(project, text, words):
+    (project / "conf/workload/mine.yaml").write_bytes(text)
+    with pytest.raises(ValueError, match=r"^conf/workload/mine\.yaml: ") as caught:
+        config.workload("mine")
+    assert words in str(caught.value)
+
+
+@pytest.mark.usefixtures("project")
+def test_an_unknown_key_in_a_list_is_answered_with_its_place_and_the_keys_of_the_list():
+    text = Path("conf/accelerator/nvidia-t4.yaml").read_text()
+    Path("conf/accelerator/nvidia-t4.yaml").write_text(text.replace("conditions:", "condition:", 1))
+    with pytest.raises(ValueError, match=r"accelerator\.achieved\.0\.condition: unknown key; did you mean 'conditions'"):
+        config.instance("g4dn.xlarge")
+
+
+@pytest.mark.usefixtures("project")
+def test_a_name_like_no_other_is_answered_with_the_known_ones_and_the_file_to_add():
+    known = r"Known: 10pct, 1pct, full, smoke\. Add conf/subset/zzz\.yaml"
+    with pytest.raises(ValueError, match=rf"^subset 'zzz' is not known\. {known}$"):
+        config.subset("zzz")
+
+
+@pytest.mark.usefixtures("project")
+def test_machine_images_must_cover_every_family():
+    text = Path("conf/images.yaml").read_text()
+    Path("conf/images.yaml").write_text(re.sub(r"(?m)^  neuron:\n(    .*\n)+", "", text))
+    with pytest.raises(ValueError, match=r"(?s)^conf/images\.yaml: .*no image for neuron"):
+        config.images()
+
+
+# --- commands ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("project")
+def test_a_stage_gets_the_study_with_one_cell_composed_in(monkeypatch):
+    [cfg] = asked("workload=transformer", "instance=g5.xlarge", "job.deadline_h=null", monkeypatch=monkeypatch)
+    assert (cfg.workload.name, cfg.subset.name, cfg.instance.name) == ("transformer", "smoke", "g5.xlarge")
+    assert (cfg.job.deadline_h, cfg.launcher.name, cfg.receipt) == (None, "local", None)
+    assert cfg.instance.accelerator is not None
+    assert cfg.instance.accelerator.name == "nvidia-a10g"
+
+
+def test_a_command_elsewhere_says_where_to_run_it(tmp_path, monkeypatch, capsys):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    said = complaint(monkeypatch=monkeypatch, capsys=capsys)
+    assert said == "error: elsewhere/ has no params.yaml: run this from the repository's top folder\n"
+
+
+@pytest.mark.parametrize("file", ["params.yaml", "conf/workload/yoco-lm.yaml", "conf/config.yaml"])
+def test_broken_yaml_stops_a_command_with_file_and_line(project, monkeypatch, capsys, file):
+    with (project / file).open("a") as open_file:
+        open_file.write("\nx: [1\n")
+    said = complaint(monkeypatch=monkeypatch, capsys=capsys)
+    assert said.startswith(f"error: {file}: ")
+    assert "expected ',' or ']'" in said
+
+
+@pytest.mark.usefixtures("project")
+def test_wrong_values_on_the_command_line_are_all_said_at_once(monkeypatch, capsys):
+    said = complaint("job.images=0", "protocol.seed=-1", "+restrict.cpu_onyl=true", monkeypatch=monkeypatch, capsys=capsys)
+    assert "error: the composed config: 3 error(s)\n" in said
+    assert "  job.images: Input should be greater than 0 (got 0)\n" in said
+    assert "  protocol.seed: Input should be greater than or equal to 0 (got -1)\n" in said
+    assert "  restrict.cpu_onyl: unknown key; did you mean 'cpu_only'? Known: cpu_only, instances\n" in said
+
+
+@pytest.mark.usefixtures("project")
+def test_a_users_mistake_inside_a_stage_is_its_message_and_status_2(monkeypatch, capsys):
+    def main(_: Config) -> None:
+        raise FileNotFoundError("data/text/train.bin is gone")
+
+    monkeypatch.setattr(sys, "argv", ["stage"])
+    with pytest.raises(SystemExit) as ended:
+        config.stage(main)()
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == "error: data/text/train.bin is gone\n"
+
+
+@pytest.mark.usefixtures("project")
+def test_the_status_that_a_stage_returns_is_the_commands(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["stage"])
+    with pytest.raises(SystemExit) as ended:
+        config.stage(lambda _: 130)()
+    assert ended.value.code == 130

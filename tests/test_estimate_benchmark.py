@@ -1,0 +1,60 @@
+"""The published data behind the estimator's benchmark, and a few of its ratios."""
+
+import math
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+
+import estimator
+from estimator_data import Row, aside, chips, pairs, published, trace_row
+
+from yocobench.estimate.device import from_chip
+from yocobench.estimate.roofline import step_time
+
+
+def test_every_row_names_a_known_device_and_kind_of_model():
+    described = chips()
+    rows = published()
+    assert len(rows) > 400
+    assert {row.device for row in rows} <= described.keys()
+    assert {row.kind for row in rows} >= {"convolutional", "transformer", "recurrent", "language model"}
+
+
+def test_the_held_out_third_is_by_rule():
+    assert aside({"b": "x", "a": "x", "c": "x", "d": "x", "e": "x", "z": "y"}) == {"b", "e"}
+
+
+def test_no_held_out_model_or_device_is_fitted_on():
+    rows = published()
+    kept = estimator.split(rows, chips())
+    fitted = [p for p in pairs(rows) if kept.part(p) == "fitted on"]
+    assert len(fitted) > 200
+    seen = {row for p in fitted for row in (p.a, p.b)}
+    assert not {row.name for row in seen} & kept.models
+    assert not {row.device for row in seen} & kept.devices
+
+
+def test_a_pair_compares_two_devices_inside_one_source_and_model():
+    one = Row("g", "m", True, "A", 1, 1, 10.0, "images/s")
+    other = Row("g", "m", True, "B", 1, 1, 20.0, "images/s")
+    elsewhere = Row("h", "m", True, "B", 1, 1, 20.0, "images/s")
+    (pair,) = pairs([one, other, elsewhere])
+    assert pair.measured == pytest.approx(math.log(0.5))
+
+
+@pytest.mark.parametrize(
+    ("model", "batch", "faster", "slower", "measured"),
+    [
+        # DeepLearningExamples, PyTorch ResNet-50 v1.5, AMP: A100 80 GB against V100 16 GB
+        ("resnet50", 128, "A100-SXM4-80GB", "V100-SXM2", 2470 / 1200),
+        # lambdal 22.09, ResNet-50, AMP: A100 40 GB PCIe against A10 (other batches there)
+        ("resnet50", 128, "A100-PCIe-40GB", "A10", 1396 / 638),
+    ],
+)
+def test_known_ratios_are_met_within_a_quarter(model, batch, faster, slower, measured):
+    trace, described = trace_row((model, batch, True)), chips()
+    seconds = [step_time(trace, from_chip(described[name], "fp16")).total_s for name in (slower, faster)]
+    assert seconds[0] / seconds[1] == pytest.approx(measured, rel=0.25)

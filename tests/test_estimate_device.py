@@ -1,0 +1,90 @@
+"""Devices from fact-files: what is derived, what is assumed, and when there is no number."""
+
+import pytest
+
+from yocobench import config
+from yocobench.estimate import device
+from yocobench.estimate.constants import GEMM_SHARE
+from yocobench.schema import Chip
+
+RATES = {"peak_tflops": {"fp32": 10, "fp16": 40}, "memory_gb_per_s": 500, "board_power_w": 100, "source": "a test file"}
+
+
+def chip(rates=RATES, achieved=(), capability="7.5", **changes):
+    facts = {"name": "x", "kind": "cuda", "identity": ["X"], "precision": "fp16", "compute_capability": capability}
+    full = {**rates, "as_of": "2026-11-23"} if rates else None
+    return Chip.model_validate({**facts, "rates": full, "achieved": achieved, **changes})
+
+
+def test_a_measured_product_rate_replaces_the_share_of_the_peak():
+    assert device.from_chip(chip(), "fp16").low_flops_per_s == pytest.approx(40e12 * GEMM_SHARE)
+    seen = {
+        "quantity": "matmul_tflops",
+        "precision": "fp16",
+        "value": 25,
+        "source": "a test file",
+        "as_of": "2026-11-23",
+    }
+    assert device.from_chip(chip(achieved=[seen]), "fp16").low_flops_per_s == pytest.approx(25e12)
+
+
+def test_tf32_replaces_fp32_from_ampere_on():
+    rates = {**RATES, "peak_tflops": {"fp32": 10, "tf32": 20, "fp16": 40}}
+    assert device.from_chip(chip(rates), "fp16").high_flops_per_s == pytest.approx(10e12 * GEMM_SHARE)
+    assert device.from_chip(chip(rates, capability="8.0"), "fp16").high_flops_per_s == pytest.approx(20e12 * GEMM_SHARE)
+
+
+def test_what_is_assumed_is_listed():
+    known = device.from_chip(chip(), "fp16", host_speed=1.0)
+    assert known.gaps == ()
+    unknown = device.from_chip(chip({**RATES, "peak_tflops": {"fp16": 40}, "board_power_w": None}), "fp16")
+    assert len(unknown.gaps) == 3
+    assert any("board power" in gap for gap in unknown.gaps)
+
+
+@pytest.mark.parametrize(
+    ("rates", "says"),
+    [(None, "memory bandwidth"), ({**RATES, "memory_gb_per_s": None}, "memory bandwidth"),
+     ({**RATES, "peak_tflops": {"fp32": 10}}, "fp16 rate")],
+)  # fmt: skip
+def test_without_peak_or_bandwidth_there_is_no_number(rates, says):
+    with pytest.raises(device.Unknown, match=says):
+        device.from_chip(chip(rates), "fp16")
+
+
+def test_a_cpu_alone_is_no_device():
+    with pytest.raises(device.Unknown, match="give an instance"):
+        device.from_chip(chip(kind="cpu"), "fp32")
+
+
+def test_every_instance_that_trains_has_a_device_or_says_which_fact_is_missing():
+    for name in config.names("instance"):
+        found = config.instance(name)
+        if found.detect:
+            continue
+        try:
+            made = device.from_instance(found, found.chip.precision, None)
+        except device.Unknown as error:
+            assert "states no" in str(error)  # noqa: PT017
+            continue
+        assert made.high_flops_per_s > 0
+        assert made.bytes_per_s > 0
+
+
+def test_cpus_rank_by_cores_width_and_clock():
+    rate = {
+        name: device.from_instance(config.instance(name), "fp32", None).high_flops_per_s
+        for name in ("m5a.large", "c6i.8xlarge", "c8g.8xlarge")
+    }
+    # m5a.large: one core x 2.5 GHz x 16 FLOPs x 0.85
+    assert rate["m5a.large"] == pytest.approx(34e9)
+    assert rate["c6i.8xlarge"] > 40 * rate["m5a.large"]
+    amx = device.from_instance(config.instance("c7i.8xlarge"), "bf16", None)
+    assert amx.low_flops_per_s > 3 * amx.high_flops_per_s
+
+
+def test_one_process_drives_one_of_two_neuron_cores():
+    made = device.from_instance(config.instance("trn1.2xlarge"), "bf16", None)
+    whole = device.from_chip(config.instance("trn1.2xlarge").accelerator, "bf16")
+    assert made.low_flops_per_s == pytest.approx(whole.low_flops_per_s / 2)
+    assert made.compile_s > 60

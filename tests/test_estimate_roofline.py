@@ -1,0 +1,112 @@
+"""Step time from operations and a device, by hand."""
+
+import math
+
+import pytest
+
+from yocobench.estimate.constants import LINK_OVERLAP, POWER_SOFTNESS, Shares
+from yocobench.estimate.device import Device
+from yocobench.estimate.operations import Operation, Trace, merge
+from yocobench.estimate.roofline import operation_time, step_time
+
+ONES = Shares(1.0, 1.0, 1.0, 1.0, 1.0, tile=0.0)
+
+
+def device(**changes):
+    facts = {
+        "name": "d", "chip": "d", "kind": "cuda", "family": "cuda 8.0", "low_flops_per_s": 100e12,
+        "high_flops_per_s": 50e12, "vector_s_per_byte": 0.0, "bytes_per_s": 1e12, "cache_bytes": 0.0,
+        "cache_speedup": 1.0, "kernel_s": 0.0, "launch_s": 0.0, "host_cores": 4, "host_speed": 1.0, "shares": ONES,
+    }  # fmt: skip
+    return Device(**{**facts, **changes})
+
+
+def op(flops=0.0, moved=0.0, kind="matmul", **changes):
+    return Operation("op", kind, flops, moved, 0.0, changes.pop("low", True), **changes)
+
+
+def trace(*operations, optimizer=(), gradients=0):
+    return Trace(tuple(operations), tuple(optimizer), 1, 1, 4, gradients, 8, 0)
+
+
+def test_an_operation_takes_the_longer_of_arithmetic_and_bytes():
+    assert operation_time(op(flops=1e12, moved=1e9), device()) == (pytest.approx(0.01), pytest.approx(0.001))
+    found = step_time(trace(op(flops=1e12, moved=1e9), op(moved=2e9, kind="elementwise")), device())
+    assert (found.compute_s, found.memory_s) == (pytest.approx(0.01), pytest.approx(0.002))
+    assert found.total_s == pytest.approx(0.012)
+    assert found.bound_by == "compute"
+
+
+def test_products_in_fp32_run_at_the_fp32_rate():
+    assert operation_time(op(flops=1e12, low=False), device())[0] == pytest.approx(0.02)
+    assert operation_time(op(flops=1e12), device(low_flops_per_s=0.0))[0] == pytest.approx(0.02)
+
+
+def test_short_sides_and_kinds_lower_the_rate():
+    shares = Shares(1.0, 0.5, 1.0, 1.0, 1.0, tile=32.0)
+    # the two shortest sides of 32 x 64 x 1000: 32/64 and 64/96
+    slow = operation_time(op(flops=1e12, shape=(1, 1000, 32, 64)), device(shares=shares))[0]
+    assert slow == pytest.approx(0.01 * 2 * 1.5)
+    assert operation_time(op(flops=1e12, kind="conv"), device(shares=shares))[0] == pytest.approx(0.02)
+
+
+def test_the_cache_serves_its_part_of_the_bytes():
+    # 1 GB through a 1 GB cache: half of the bytes at four times the speed
+    cached = device(cache_bytes=1e9, cache_speedup=4.0)
+    assert operation_time(op(moved=1e9, kind="elementwise"), cached)[1] == pytest.approx(0.001 * (0.5 + 0.125))
+
+
+def test_a_slow_host_hides_a_fast_device():
+    found = step_time(trace(op(moved=1e6, kind="elementwise", count=1000)), device(launch_s=1e-5))
+    assert found.device_s == pytest.approx(0.001)
+    assert found.host_s == pytest.approx(0.01)
+    assert (found.total_s, found.bound_by) == (found.host_s, "host")
+
+
+def test_a_cpu_pays_dispatch_and_decoding_on_top():
+    cpu = device(kind="cpu", launch_s=1e-5, host_cores=2, host_speed=0.5)
+    found = step_time(trace(op(flops=1e12, low=False, count=10)), cpu, decode_s=0.1)
+    # ten products of 0.02 s, ten dispatches, 0.1 s of the reference core on two cores of half its speed
+    assert found.total_s == pytest.approx(0.2 + 1e-4 + 0.1)
+    assert found.host_s == 0.0
+
+
+def test_input_bounds_an_accelerator_that_waits_for_it():
+    found = step_time(trace(op(flops=1e12)), device(host_cores=2), decode_s=0.1)
+    assert (found.total_s, found.bound_by) == (pytest.approx(0.05), "input")
+
+
+def test_accumulation_repeats_all_but_the_update():
+    update = op(moved=3e9, kind="optimizer", low=False)
+    found = step_time(trace(op(flops=1e12), optimizer=[update]), device(), accumulation_steps=4)
+    assert found.total_s == pytest.approx(4 * 0.01 + 0.003)
+
+
+def test_a_small_board_cannot_hold_its_peak():
+    # 1e12 FLOPs at 1 pJ are 1 J: 0.02 s at 50 W, beside 0.01 s of roofline
+    limited = device(power_w=50.0, joules_per_flop=(1e-12, 2e-12))
+    p = POWER_SOFTNESS
+    found = step_time(trace(op(flops=1e12)), limited)
+    assert found.power_s == pytest.approx(0.02)
+    assert found.total_s == pytest.approx((0.01**p + 0.02**p) ** (1 / p))
+
+
+def test_several_accelerators_add_an_all_reduce():
+    linked = device(link_bytes_per_s=1e9)
+    found = step_time(trace(op(flops=1e12), gradients=1_000_000), linked, accelerator_count=4)
+    # a ring moves 2 x 3/4 of the gradients
+    assert found.all_reduce_s == pytest.approx(1.5e-3 * (1 - LINK_OVERLAP))
+    assert step_time(trace(op(flops=1e12), gradients=1_000_000), linked).all_reduce_s == 0.0
+
+
+def test_compiling_fuses_elementwise_work_and_leaves_products():
+    work = trace(op(flops=1e12), op(moved=1e9, kind="elementwise"))
+    eager, compiled = step_time(work, device()), step_time(work, device(), compiled=True)
+    assert compiled.compute_s == eager.compute_s
+    assert compiled.memory_s < eager.memory_s
+
+
+def test_equal_operations_are_merged_and_counted():
+    merged = merge([op(flops=1.0), op(flops=2.0), op(flops=1.0, count=2)])
+    assert [(one.flops, one.count) for one in merged] == [(1.0, 3), (2.0, 1)]
+    assert math.isclose(sum(one.flops * one.count for one in merged), 5.0)
