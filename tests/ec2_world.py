@@ -50,6 +50,15 @@ PRICES = {  # USD per hour, us-east-1, on-demand; frozen here, so that a refresh
     "c8i.8xlarge": "1.49936",
     "m7i.8xlarge": "1.6128",
 }
+HURRY = {
+    "bucket": BUCKET,
+    "confirm": True,
+    "heartbeat_s": 0.5,
+    "poll_s": 0.25,
+    "boot_s": 20,
+    "silence_s": 20,
+}
+"""conf/launcher/ec2.yaml's args, confirmed and in a hurry."""
 PROTOCOL = ["repeats=1", "warmup_steps=1", "min_steps=3", "max_steps=3", "max_measure_s=5", "timeout_s=120"]
 
 
@@ -100,24 +109,29 @@ class World:
     def __init__(self, aws: Aws, root: Path, boxes: Boxes) -> None:
         self.aws, self.root, self.boxes = aws, root, boxes
         self.reports: list[Progress] = []
+        self._cells: dict[str, tuple[CellSpec, Instance]] = {}
+        self._args = config.entry("launcher", "ec2").args
 
     @property
     def ledger(self) -> Ledger:
         return Ledger(self.root)
 
     def cell(self, instance: str) -> tuple[CellSpec, Instance]:
-        """The toy cell on an instance type, known to the boxes."""
+        """The toy cell on an instance type, known to the boxes. Composed once."""
+        if instance in self._cells:
+            return self._cells[instance]
         study = config.study([f"protocol.{word}" for word in PROTOCOL])
         found = config.instance(instance)
         toy, smoke = config.workload("toy"), config.subset("smoke")
         planned: PlannedCell = plan.plan_cell(study, toy, smoke, found, hardware.detect(), self.root)
         self.boxes.specs[planned.spec.key] = planned.spec.model_dump_json(by_alias=True)
+        self._cells[instance] = planned.spec, found
         return planned.spec, found
 
     def run(self, instance: str, **changes: object) -> Measurement:
         """Launch the toy cell there, write the receipt, say so: what yocobench.train does."""
         spec, found = self.cell(instance)
-        launcher = ec2.Ec2Launcher(**settings(**changes))
+        launcher = ec2.Ec2Launcher(**{**self._args, **HURRY, **changes})
         measurement = launcher.run(spec, found, self.root, self.reports.append)
         who = Provenance(git_commit=None, git_dirty=None, launcher="ec2", sweep=None)
         record = Receipt(cell_key=spec.key, spec=spec, provenance=who, measurement=measurement, recorded_at="2026")
@@ -161,13 +175,6 @@ def ec2_world(aws: Aws, checkout: Path, bucket: str, tmp_path_factory: pytest.Te
     with Boxes(aws, tmp_path_factory.mktemp("boxes"), {}) as boxes:
         yield World(aws, checkout, boxes)
         assert boxes.alive() == []
-
-
-def settings(**changes: object) -> dict[str, object]:
-    """conf/launcher/ec2.yaml's args in a hurry, confirmed."""
-    args = config.entry("launcher", "ec2").args
-    hurry = {"bucket": BUCKET, "confirm": True, "heartbeat_s": 0.5, "poll_s": 0.25, "boot_s": 20, "silence_s": 20}
-    return {**args, **hurry, **changes}
 
 
 STAGES: dict[str, tuple[ModuleType | type, str, str]] = {

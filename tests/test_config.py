@@ -143,7 +143,9 @@ def test_a_file_that_cannot_be_read_is_one_message_that_names_it(project, text, 
 def test_an_unknown_key_in_a_list_is_answered_with_its_place_and_the_keys_of_the_list():
     text = Path("conf/accelerator/nvidia-t4.yaml").read_text()
     Path("conf/accelerator/nvidia-t4.yaml").write_text(text.replace("conditions:", "condition:", 1))
-    with pytest.raises(ValueError, match=r"accelerator\.achieved\.0\.condition: unknown key; did you mean 'conditions'"):
+    with pytest.raises(
+        ValueError, match=r"accelerator\.achieved\.0\.condition: unknown key; did you mean 'conditions'"
+    ):
         config.instance("g4dn.xlarge")
 
 
@@ -192,7 +194,9 @@ def test_broken_yaml_stops_a_command_with_file_and_line(project, monkeypatch, ca
 
 @pytest.mark.usefixtures("project")
 def test_wrong_values_on_the_command_line_are_all_said_at_once(monkeypatch, capsys):
-    said = complaint("job.images=0", "protocol.seed=-1", "+restrict.cpu_onyl=true", monkeypatch=monkeypatch, capsys=capsys)
+    said = complaint(
+        "job.images=0", "protocol.seed=-1", "+restrict.cpu_onyl=true", monkeypatch=monkeypatch, capsys=capsys
+    )
     assert "error: the composed config: 3 error(s)\n" in said
     assert "  job.images: Input should be greater than 0 (got 0)\n" in said
     assert "  protocol.seed: Input should be greater than or equal to 0 (got -1)\n" in said

@@ -73,5 +73,5 @@ def test_zones_of_us_east_1_rule_a_type_out_there_only():
 def test_a_model_that_is_too_large_is_out_by_so_many_bytes():
     found = does_not_fit(12.34 * 2**30, 8 * 2**30, 1, SEEN)
     assert found.outcome == "does_not_fit"
-    assert found.reason == "needs 12.3 GiB at micro-batch 1, the device has 8.0 GiB"
+    assert found.reason == "needs 12.3 GiB at micro-batch 1, headroom included; the device has 8.0 GiB"
     assert (found.as_of, "yocobench.estimate.memory" in found.source) == (SEEN, True)

@@ -54,7 +54,12 @@ def repository(tmp_path_factory) -> Path:
     (root / "conf/subset/smoke.yaml").write_text("name: smoke\nitems:\n  text: 20000\n  images: 16\n")
     for instance, step_time_s in RECORDED.items():
         record(root, WorkloadConfig.model_validate(workload), instance, step_time_s)
-    for command in ("git init -q", "git add -A", "git -c user.name=t -c user.email=t@t commit -qm study", "dvc init -q"):
+    for command in (
+        "git init -q",
+        "git add -A",
+        "git -c user.name=t -c user.email=t@t commit -qm study",
+        "dvc init -q",
+    ):
         run(root, *command.split())
     return root
 
@@ -160,7 +165,9 @@ def test_two_repros_at_once_lose_nothing(repository):
     command = [str(BIN / "dvc"), "repro"]
     environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}"}
     both = [
-        subprocess.Popen(command, cwd=repository, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        subprocess.Popen(
+            command, cwd=repository, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
         for _ in range(2)
     ]
     said = [process.communicate()[0] for process in both]

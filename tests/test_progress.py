@@ -43,7 +43,11 @@ def test_a_long_phase_speaks_again_after_a_while(monkeypatch):
     report = Reporter("cell", "token", Console(file=out, force_terminal=False))
     for now[0] in (100.0, 114.0, 115.0, 129.0, 130.0):
         report(Progress("measure", 0, 1, samples_per_second=now[0]))
-    assert [line.split(", ")[-1] for line in out.getvalue().splitlines()] == ["100 tokens/s", "115 tokens/s", "130 tokens/s"]
+    assert [line.split(", ")[-1] for line in out.getvalue().splitlines()] == [
+        "100 tokens/s",
+        "115 tokens/s",
+        "130 tokens/s",
+    ]
 
 
 def test_a_long_line_is_not_folded():

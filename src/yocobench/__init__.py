@@ -2,6 +2,7 @@
 
 Stages (one file each, `python -m yocobench.<stage>`), in the order of dvc.yaml:
     dataset  the corpus, tokenised or rendered        -> data/text, data/images
+    prices   live prices, or the dated snapshot        -> data/prices.json
     plan     every cell's work order and eligibility  -> data/plan
     train    one cell: launch, measure, track         -> results/receipts/**.json
     compare  query MLflow, price, decide, report      -> results/decision.{json,md}

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from yocobench.bench.measurement import Detected
 from yocobench.bench.statistics import pooled_rate
 from yocobench.plan import PlannedCell
 from yocobench.prices import PriceList
@@ -43,9 +42,7 @@ Estimator = Callable[[Evidence], tuple[Rate | None, str]]
 """An estimated rate, or none and the reason."""
 
 
-def candidate(
-    evidence: Evidence, study: Study, prices: PriceList, detected: Detected, estimator: Estimator
-) -> Candidate:
+def candidate(evidence: Evidence, study: Study, prices: PriceList, estimator: Estimator) -> Candidate:
     """One candidate of a decision."""
     planned, instance = evidence.planned, evidence.instance
     status, reason, rate = _number(evidence, estimator)
@@ -120,8 +117,11 @@ def _price(instance: Instance, study: Study, prices: PriceList) -> Price | None:
     found = prices.find(instance.name, study.region, study.usage_class)
     if found is None:
         return None
+    now, band = found.price_usd_per_hour, found.band
     return Price(
-        usd_per_hour=found.price_usd_per_hour,
+        usd_per_hour=now,
+        low_usd_per_hour=min(now, band.p5_usd_per_hour) if band else None,
+        high_usd_per_hour=max(now, band.p95_usd_per_hour) if band else None,
         region=found.region,
         usage_class=found.usage_class,
         as_of=found.as_of,

@@ -17,11 +17,11 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from rich.console import Console
 
-from yocobench import config, prices
+from yocobench import config, estimates, prices
 from yocobench.bench import hardware
 from yocobench.bench.measurement import Detected
 from yocobench.candidates import Evidence, candidate
-from yocobench.estimates import estimator_for
+from yocobench.estimate.calibration import Calibration
 from yocobench.plan import PlannedCell, plan_cell
 from yocobench.receipt import write_atomic
 from yocobench.restore import restore
@@ -34,6 +34,7 @@ from yocobench.selection.model import Terms
 from yocobench.tracking import Store, open_store
 
 RESULTS = Path("results")
+PLAIN_COLUMNS = 160
 
 
 def main(cfg: Config) -> None:
@@ -45,15 +46,19 @@ def main(cfg: Config) -> None:
         print(f"left out: {problem}", file=sys.stderr)
     snapshot = prices.load(root / prices.SNAPSHOT)
     instances = [config.instance(name) for name in cfg.instances]
+    known = estimates.calibration(root)
     decisions = tuple(
-        _decide(cfg, config.workload(name), instances, detected, snapshot, store, root) for name in cfg.workloads
+        _decide(cfg, config.workload(name), instances, detected, snapshot, store, known, root) for name in cfg.workloads
     )
-    Console().print(tables.terminal(decisions))
+    # Piped or logged, 80 columns would fold every reason into a ribbon.
+    console = Console() if sys.stdout.isatty() else Console(width=PLAIN_COLUMNS)
+    console.print(tables.terminal(decisions))
     changed = HydraConfig.get().overrides.task
     if changed:
         print(f"What if {', '.join(changed)}: shown, not kept. To keep it, change params.yaml and type dvc repro")
         return
-    _write(root, decisions, reproduce(cfg, snapshot))
+    page = report.markdown(decisions, reproduce(cfg, snapshot), estimates.checks(root, known))
+    _write(root, decisions, page)
     _log(store, root, decisions)
     print("Pages: results/decision.md, results/decision.json; runs: make ui")
 
@@ -80,6 +85,7 @@ def _decide(
     detected: Detected,
     snapshot: prices.PriceList,
     store: Store,
+    known: Calibration,
     root: Path,
 ) -> Decision:
     cells = _cells(cfg, workload, instances, detected, root)
@@ -89,8 +95,8 @@ def _decide(
         _largest([Evidence(cell, one, repeats[cell.spec.key], outcomes[cell.spec.key]) for cell in row])
         for one, row in zip(instances, cells, strict=True)
     ]
-    estimator = estimator_for(workload, found, detected, root)
-    rows = [candidate(evidence, cfg, snapshot, detected, estimator) for evidence in found]
+    estimator = estimates.estimator_for(workload, known)
+    rows = [candidate(evidence, cfg, snapshot, estimator) for evidence in found]
     return decide_workload(rows, terms(cfg, workload))
 
 
@@ -108,9 +114,9 @@ def _largest(evidences: list[Evidence]) -> Evidence:
     return next((e for e in reversed(evidences) if e.counted), evidences[-1])
 
 
-def _write(root: Path, decisions: tuple[Decision, ...], steps: list[str]) -> None:
+def _write(root: Path, decisions: tuple[Decision, ...], page: str) -> None:
     write_atomic(root / RESULTS / "decision.json", layout.dump(decisions))
-    write_atomic(root / RESULTS / "decision.md", report.markdown(decisions, steps))
+    write_atomic(root / RESULTS / "decision.md", page)
     write_atomic(root / RESULTS / "metrics.json", json.dumps(tables.metrics(decisions), indent=1) + "\n")
     write_atomic(root / RESULTS / "plots.csv", tables.plots_csv(decisions))
     readme = root / "README.md"
@@ -137,7 +143,7 @@ def reproduce(cfg: Config, snapshot: prices.PriceList) -> list[str]:
     today = dt.datetime.now(dt.UTC).date()
     return [
         "make decide    # or, without training anything again: python -m yocobench.compare",
-        f"prices: {prices.SNAPSHOT}, oldest of {snapshot.as_of}, {snapshot.age_days(today)} days old on {today}",
+        prices.age(snapshot, cfg.price_stale_after_days, cfg.region, cfg.usage_class, today),
         f"region {cfg.region}, {cfg.usage_class}; objective {cfg.objective}; runs by launcher {cfg.launch}",
     ]
 

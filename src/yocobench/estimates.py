@@ -1,21 +1,62 @@
-"""Where estimates come from, for `compare`."""
+"""Estimates for `compare`: from this host's micro-benchmark and the measured cells, rates for those without one."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
-from yocobench.bench.measurement import Detected
+from yocobench import receipt
+from yocobench.bench.workloads import build_workload
 from yocobench.candidates import Estimator, Evidence
+from yocobench.estimate import calibrate, check, estimator
+from yocobench.estimate.calibration import Calibration
+from yocobench.receipt import Receipt
 from yocobench.schema import WorkloadConfig
 from yocobench.selection.model import Rate
 
 
-def estimator_for(workload: WorkloadConfig, known: Sequence[Evidence], detected: Detected, root: Path) -> Estimator:
-    """Placeholder until estimate/ lands (next commit)."""
+def calibration(root: Path) -> Calibration:
+    """What estimates lean on. The first call on a host runs its micro-benchmark (5 to 15 s)."""
+    return calibrate.load(root)
 
-    def estimate(evidence: Evidence) -> tuple[Rate | None, str]:
-        last = evidence.outcomes[-1].reason if evidence.outcomes else "not run yet; run: dvc repro"
-        return None, last
 
-    return estimate
+def estimator_for(config: WorkloadConfig, known: Calibration) -> Estimator:
+    """An estimator of one workload's rate on any instance type; it says why where it has no number."""
+    workload = build_workload(config)
+
+    def rate(evidence: Evidence) -> tuple[Rate | None, str]:
+        found = estimator.estimate(workload, config, evidence.instance, known)
+        if isinstance(found, estimator.NoEstimate):
+            return None, f"not measured, and no estimate: {found.reason}"
+        return (
+            Rate(
+                samples_per_second=found.samples_per_second,
+                low_samples_per_second=found.low_samples_per_second,
+                high_samples_per_second=found.high_samples_per_second,
+                source="estimated",
+                bound_by=estimator.BOUND_WORDS[found.bound_by],
+                calibrated_on="; ".join([found.calibrated_on, *found.gaps]),
+            ),
+            "",
+        )
+
+    return rate
+
+
+def checks(root: Path, known: Calibration) -> list[str]:
+    """A line for each measured cell of this repository: its rate beside the estimate that leaves it out."""
+    return [
+        f"{one.workload} on {one.instance}: measured {one.samples_per_second:,.1f} samples/s, "
+        f"~{one.est_samples_per_second:,.1f} estimated without it ({one.relative_error:+.0%}), "
+        f"{'inside' if one.inside else 'outside'} its 90 % interval; {one.calibrated_on}"
+        for one in check.leave_one_out(_receipts(root), known)
+    ]
+
+
+def _receipts(root: Path) -> list[Receipt]:
+    found = []
+    for path in sorted((root / "results/receipts").rglob("*.json")):
+        try:
+            found.append(receipt.read(path))
+        except ValueError:
+            continue  # named by `restore` already
+    return found

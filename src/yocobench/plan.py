@@ -14,6 +14,7 @@ import functools
 import hashlib
 import importlib.util
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +39,7 @@ from yocobench.selection.eligibility import Exclusion, does_not_fit, exclude
 
 PLAN = Path("data/plan")
 BENCH = Path(__file__).parent / "bench"
+ESTIMATE = Path(__file__).parent / "estimate"
 CACHE = Path("mlruns/cache")
 
 
@@ -107,22 +109,26 @@ def code_md5(workload: WorkloadConfig) -> str:
 
     Raises ValueError when the module of `_target_` cannot be found.
     """
-    md5 = hashlib.md5(usedforsecurity=False)
-    for path in sorted(BENCH.rglob("*.py")):
-        md5.update(path.relative_to(BENCH).as_posix().encode() + b"\0" + path.read_bytes())
+    md5 = hashlib.md5(_code(BENCH), usedforsecurity=False)
     module = workload.target.rpartition(".")[0]
     if not module.startswith("yocobench.bench."):
         try:
             found = importlib.util.find_spec(module)
         except (ImportError, ValueError):
             found = None
-        if found is None or found.origin is None:
+        if found is None or found.origin is None or not Path(found.origin).is_file():
             raise ValueError(
                 f"conf/workload/{workload.name}.yaml: _target_ {workload.target!r}: no module {module!r}; "
                 "install its package into this environment, or set PYTHONPATH to its folder"
             )
         md5.update(Path(found.origin).read_bytes())
     return md5.hexdigest()
+
+
+def _code(folder: Path) -> bytes:
+    """Names and contents of the Python files under it."""
+    found = sorted(folder.rglob("*.py"))
+    return b"".join(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes() for path in found)
 
 
 @functools.cache
@@ -137,16 +143,6 @@ def _detected_chip(detected: Detected) -> Chip | None:
     return None
 
 
-def usable_memory_bytes(instance: Instance, detected: Detected) -> float:
-    """Memory of one device that trains: the accelerator's, or what the guest sees."""
-    if instance.hardware is None:
-        return detected.accelerator_memory_bytes or detected.memory_bytes
-    if instance.hardware.accelerator_memory_gib is not None:
-        return instance.hardware.accelerator_memory_gib * 2**30
-    visible = instance.observed.memory_visible_mib if instance.observed else None
-    return visible * 2**20 if visible else instance.hardware.memory_gib * 2**30
-
-
 def _fit(
     workload: WorkloadConfig, instance: Instance, precision: Precision, detected: Detected, root: Path
 ) -> tuple[int, Exclusion | None]:
@@ -159,18 +155,20 @@ def _fit(
             )
         return workload.micro_batch_size, None
     need = _memory_need(workload, precision, root)
-    available = usable_memory_bytes(instance, detected)
+    available = memory.usable_bytes(instance, detected) or math.inf
     micro = memory.largest_fit(need, workload.global_batch_size, available)
     if micro is not None:
         return micro, None
     smallest = memory.splits(workload.global_batch_size)[-1]
+    needed = (need.peak_bytes(smallest) + memory.RUNTIME_BYTES) / (1 - memory.HEADROOM)  # as largest_fit counts
     stated = instance.hardware or instance.training
-    return smallest, does_not_fit(need.peak_bytes(smallest), available, smallest, stated.as_of)
+    return smallest, does_not_fit(needed, available, smallest, stated.as_of)
 
 
 def _memory_need(workload: WorkloadConfig, precision: Precision, root: Path) -> memory.MemoryNeed:
     """Traced once per workload, precision and code, then read from mlruns/cache/: tracing takes torch and seconds."""
-    text = f"{code_md5(workload)} {precision} {workload.model_dump_json()}"
+    estimator = hashlib.md5(_code(ESTIMATE), usedforsecurity=False).hexdigest()
+    text = f"{code_md5(workload)} {estimator} {precision} {workload.model_dump_json()}"
     path = root / CACHE / f"memory-{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
     try:
         return memory.MemoryNeed(**json.loads(path.read_text()))

@@ -6,6 +6,7 @@ none, CPU and accelerator answer to the names that the catalogue gives and the s
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -30,11 +31,15 @@ MEMORY_TOLERANCE = 0.12
 
 
 def detect(imds_url: str | None = None) -> Detected:
-    """Describe this host. Never fails: what cannot be read is null.
+    """Describe this host, once a process. Never fails: what cannot be read is null.
 
     The metadata service is looked for where AWS's own variable AWS_EC2_METADATA_SERVICE_ENDPOINT says, if it is set.
     """
-    imds_url = imds_url or os.environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT", IMDS).rstrip("/")
+    return _detect(imds_url or os.environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT", IMDS).rstrip("/"))
+
+
+@functools.cache
+def _detect(imds_url: str) -> Detected:
     cpu_model, flags = _cpu()
     kind, name, count, memory, capability = _accelerator()
     return Detected(

@@ -78,20 +78,6 @@ def precision_of(instance: Instance) -> Precision | None:
     return instance.chip.precision if instance.chip else None
 
 
-def available_bytes(instance: Instance) -> int | None:
-    """Memory of what trains: one accelerator's, or what the guest sees; null when unknown."""
-    if instance.detect:
-        return hardware.detect().memory_bytes
-    if instance.hardware is None:
-        return None
-    shape = instance.hardware
-    if shape.accelerator_memory_gib is not None:
-        share = shape.accelerator_count / (shape.neuron_cores or shape.accelerator_count)
-        return int(shape.accelerator_memory_gib * share * 2**30)
-    seen = instance.observed.memory_visible_mib if instance.observed else None
-    return int(seen * 2**20) if seen else int(shape.memory_gib * 0.93 * 2**30)
-
-
 def estimate(
     workload: Workload,
     config: WorkloadConfig,
@@ -111,7 +97,7 @@ def estimate(
     if chosen is None:
         return NoEstimate(config.name, instance.name, "the catalogue names no chip")
     line = _need(config, chosen)
-    have = available_bytes(instance)
+    have = memory.usable_bytes(instance, hardware.detect())
     needed = line.peak_bytes(1)
     try:
         target = open_device(instance, chosen, calibration.host)

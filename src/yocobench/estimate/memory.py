@@ -9,12 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from yocobench.schema import Precision
+from yocobench.bench.measurement import Detected
+from yocobench.schema import Instance, Precision
 
 if TYPE_CHECKING:
     from yocobench.bench.workloads.base import Workload
     from yocobench.estimate.operations import Trace
 
+UNSEEN_SHARE = 0.93
+"""Of the nominal memory, what a guest sees at least (2 to 7 % less: vantage-sh/ec2instances.info, 2025-12)."""
 HEADROOM = 0.10
 """Share of the memory that a fit leaves free."""
 RUNTIME_BYTES = 700 * 2**20
@@ -40,6 +43,23 @@ class MemoryNeed:
 def is_low(precision: Precision) -> bool:
     """Does this precision run products in 16 bits under autocast?"""
     return precision in ("fp16", "bf16")
+
+
+def usable_bytes(instance: Instance, detected: Detected) -> int | None:
+    """Memory of one device that trains: an accelerator's (or one NeuronCore's part of it), or what the guest sees.
+
+    Of a host that is read (`detect`), its own. null: the catalogue does not say.
+    """
+    shape = instance.hardware
+    if instance.detect:
+        return detected.accelerator_memory_bytes or detected.memory_bytes
+    if shape is None:
+        return None
+    if shape.accelerator_memory_gib is not None:
+        share = shape.accelerator_count / (shape.neuron_cores or shape.accelerator_count)
+        return int(shape.accelerator_memory_gib * share * 2**30)
+    seen = instance.observed.memory_visible_mib if instance.observed else None
+    return int(seen * 2**20) if seen else int(shape.memory_gib * UNSEEN_SHARE * 2**30)
 
 
 def need(workload: Workload, precision: Precision) -> MemoryNeed:

@@ -28,10 +28,11 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import OmegaConf
 from pydantic import ValidationError
 
+from yocobench.bench import hardware
 from yocobench.estimate import device as devices
 from yocobench.estimate import interval, memory
 from yocobench.estimate.calibration import Calibration
-from yocobench.estimate.estimator import Estimate, NoEstimate, available_bytes, precision_of
+from yocobench.estimate.estimator import Estimate, NoEstimate, precision_of
 from yocobench.estimate.residuals import open_device
 from yocobench.estimate.roofline import step_time
 from yocobench.schema import Chip, Instance, Precision
@@ -113,7 +114,7 @@ def estimate_module(
     )
     fixed = found.parameter_bytes + found.gradient_bytes + found.optimizer_state_bytes
     needed = fixed + found.peak_activation_bytes
-    have = available_bytes(target) if isinstance(target, Instance) else None
+    have = memory.usable_bytes(target, hardware.detect()) if isinstance(target, Instance) else None
     if have is not None and needed > have * (1 - memory.HEADROOM) - memory.RUNTIME_BYTES:
         reason = f"needs {needed / 2**30:.1f} GiB for {items} items, has {have / 2**30:.1f}"
         return NoEstimate(name, target.name, reason, needed, have)

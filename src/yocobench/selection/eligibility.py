@@ -36,11 +36,11 @@ def exclude(instance: Instance, region: str) -> Exclusion | None:
 
 
 def does_not_fit(needed_bytes: float, available_bytes: float, micro_batch_size: int, as_of: dt.date) -> Exclusion:
-    """The model needs more than the device has, even at the smallest micro-batch."""
+    """The model needs more than the device has, even at the smallest micro-batch; `needed_bytes` with headroom."""
     return Exclusion(
         outcome="does_not_fit",
         reason=(
-            f"needs {needed_bytes / 2**30:.1f} GiB at micro-batch {micro_batch_size}, "
+            f"needs {needed_bytes / 2**30:.1f} GiB at micro-batch {micro_batch_size}, headroom included; "
             f"the device has {available_bytes / 2**30:.1f} GiB"
         ),
         source="memory estimate of this project (yocobench.estimate.memory)",

@@ -29,11 +29,14 @@ def table(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
 # --- results/decision.md ----------------------------------------------------------------------------------------
 
 
-def markdown(decisions: Sequence[Decision], reproduce: Sequence[str]) -> str:
-    """One section per workload. `reproduce` holds the commands and versions that lead here, a line each."""
+def markdown(decisions: Sequence[Decision], reproduce: Sequence[str], checks: Sequence[str] = ()) -> str:
+    """One section per workload. `reproduce` holds the commands and versions that lead here, a line each; `checks`
+    how the estimates of measured cells turned out."""
     parts = ["# Which instance type", "", LEGEND, ""]
     for one in decisions:
         parts += [_section(one), ""]
+    if checks:
+        parts += ["## Estimates against measurements", "", *(f"- {line}" for line in checks), ""]
     parts += ["## How to reproduce", "", "```", *reproduce, "```", ""]
     return "\n".join(parts)
 

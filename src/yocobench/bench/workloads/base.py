@@ -64,5 +64,5 @@ class Workload(ABC):
         fused = all(p.device.type in ("cpu", "cuda") for p in model.parameters())
         return torch.optim.AdamW(groups, lr=self.learning_rate, betas=(0.9, 0.95), fused=fused)
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 (most workloads have nothing to stop)
         """Stop loader workers, if any. Called once, after the last batch."""

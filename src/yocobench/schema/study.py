@@ -1,0 +1,207 @@
+"""params.yaml and the files that its names stand for: workloads, subsets, launchers, images."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+
+from yocobench.schema.base import DataKind, Fraction, Frozen, ImageFamily, Name, Sourced, UsageClass
+from yocobench.schema.catalogue import Instance
+
+# --- conf/workload, conf/subset, conf/launcher ------------------------------------------------------------------
+
+
+class WorkloadConfig(Frozen):
+    """conf/workload/<name>.yaml: a model to train. `args` go to the class that `_target_` names."""
+
+    name: Name
+    target: str = Field(alias="_target_")
+    data: DataKind | None
+    """Which dataset it reads; null: it brings its own."""
+    sample_unit: Literal["token", "image", "sample"]
+    global_batch_size: PositiveInt
+    """Items (sequences or images) per optimiser step; the same on every instance type."""
+    micro_batch_size: PositiveInt | None = None
+    """Items per forward pass; null: the largest power-of-two split of the global batch that fits in memory."""
+    compile: bool = False
+    """torch.compile the model; a host without a C++ compiler runs eagerly and says so."""
+    channels_last: bool = False
+    """Keep images and convolution weights in NHWC memory order."""
+    args: dict[str, Any] = {}
+
+
+class Subset(Frozen):
+    """conf/subset/<name>.yaml: a slice of the training split: a fraction, or so many items."""
+
+    name: Name
+    fraction: Fraction | None = None
+    items: dict[DataKind, PositiveInt] | None = None
+    """Tokens for text, images for images."""
+
+    @model_validator(mode="after")
+    def _one(self) -> Subset:
+        if (self.fraction is None) == (self.items is None):
+            raise ValueError("give exactly one of fraction and items")
+        return self
+
+
+class LauncherConfig(Frozen):
+    """conf/launcher/<name>.yaml: where a cell runs."""
+
+    name: Name
+    target: str = Field(alias="_target_")
+    args: dict[str, Any] = {}
+
+
+class MachineImage(Sourced):
+    """One entry of conf/images.yaml: the image that boxes of an accelerator family start from."""
+
+    path: Annotated[str, Field(pattern=r"^/aws/service/[\w./-]+$")]
+    """SSM public parameter whose value is the image id in the region that is asked."""
+    python: Annotated[str, Field(pattern=r"^/")] | None
+    """Interpreter with the family's framework; null where the image brings none."""
+
+
+class MachineImages(Frozen):
+    """conf/images.yaml."""
+
+    families: dict[ImageFamily, MachineImage]
+
+    @model_validator(mode="after")
+    def _complete(self) -> MachineImages:
+        missing = sorted(set(get_args(ImageFamily)) - set(self.families))
+        if missing:
+            raise ValueError(f"no image for {', '.join(missing)}")
+        return self
+
+
+# --- params.yaml: the study -------------------------------------------------------------------------------------
+
+
+class Protocol(Frozen):
+    """How a cell is measured. Part of the cell's key: other protocols are other measurements."""
+
+    repeats: PositiveInt
+    warmup_steps: PositiveInt
+    min_steps: Annotated[int, Field(ge=3)]
+    max_steps: PositiveInt
+    max_measure_s: PositiveFloat
+    """Timed seconds of a repeat after which no step is added."""
+    target_relative_half_width: Fraction
+    """Steps are added until the 95 % interval of the mean step time is within this share of the mean."""
+    timeout_s: PositiveFloat
+    """Wall clock of a repeat, set-up included."""
+    seed: Annotated[int, Field(ge=0)]
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Protocol:
+        if self.min_steps > self.max_steps:
+            raise ValueError(f"min_steps ({self.min_steps}) exceeds max_steps ({self.max_steps})")
+        return self
+
+
+class Job(Frozen):
+    """The full training that the user will do on the chosen instance type."""
+
+    tokens: PositiveFloat
+    images: PositiveFloat
+    samples: PositiveFloat = 1e6
+    deadline_h: PositiveFloat | None
+    budget_usd: Decimal | None = Field(gt=0)
+
+    def num_samples(self, sample_unit: str) -> float:
+        """Length of the job in samples of that unit."""
+        return float({"token": self.tokens, "image": self.images, "sample": self.samples}[sample_unit])
+
+
+class Restrict(Frozen):
+    """Candidates that may be chosen: only CPU types, only these names (empty: all of the study)."""
+
+    cpu_only: bool = False
+    instances: tuple[Name, ...] = ()
+
+
+class Assume(Frozen):
+    """What no run has measured yet: used for every candidate until a run on the type itself says better."""
+
+    boot_s: Annotated[float, Field(ge=0)]
+    """From RunInstances to a shell."""
+    setup_s: Annotated[float, Field(ge=0)]
+    """Installing the environment and fetching code and data."""
+    neuron_compile_s: Annotated[float, Field(ge=0)]
+    """First compilation of a training step for Trainium."""
+    spread: Annotated[float, Field(gt=1)]
+    """The truth is taken to lie, with 90 %, between each figure divided and multiplied by this."""
+    volume_gib: PositiveFloat
+    """EBS gp3 volume that the job keeps."""
+    interruption_overhead: Annotated[float, Field(ge=0)]
+    """Training done again after spot interruptions, as a share; counted on spot prices only."""
+
+
+class TextData(Frozen):
+    """Text dataset. `source`: null for the pinned packages' own source, else a file, folder or s3:// URI."""
+
+    source: str | None
+    vocab_size: Annotated[int, Field(ge=300, le=65535)]
+    heldout_fraction: Annotated[float, Field(gt=0, lt=0.5)]
+    seed: Annotated[int, Field(ge=0)]
+
+
+class ImageData(Frozen):
+    """Image dataset. `source`: null for rendered images, else a COCO folder (JPEG files and an instances JSON)."""
+
+    source: str | None
+    num_images: PositiveInt
+    image_size_px: Annotated[int, Field(ge=64)]
+    heldout_fraction: Annotated[float, Field(gt=0, lt=0.5)]
+    seed: Annotated[int, Field(ge=0)]
+
+
+class StaleAfter(Frozen):
+    """Age in days beyond which the report calls a price stale, by usage class."""
+
+    on_demand: PositiveInt = 90
+    spot: PositiveInt = 7
+
+    def days(self, usage_class: UsageClass) -> int:
+        """The limit of that class."""
+        return self.spot if usage_class == "spot" else self.on_demand
+
+
+class DataConfig(Frozen):
+    """params.yaml: data."""
+
+    text: TextData
+    images: ImageData
+
+
+class Study(Frozen):
+    """params.yaml: what is chosen; conf/ describes it."""
+
+    workloads: Annotated[tuple[Name, ...], Field(min_length=1)]
+    subsets: Annotated[tuple[Name, ...], Field(min_length=1)]
+    instances: Annotated[tuple[Name, ...], Field(min_length=1)]
+    baseline: Name
+    launch: Name
+    region: str
+    usage_class: UsageClass
+    price_stale_after_days: StaleAfter = StaleAfter()
+    objective: str
+    job: Job
+    restrict: Restrict
+    assume: Assume
+    protocol: Protocol
+    data: DataConfig
+
+
+class Config(Study):
+    """The study with one cell's parts composed in: what `python -m yocobench.train` works on."""
+
+    workload: WorkloadConfig
+    subset: Subset
+    instance: Instance
+    launcher: LauncherConfig
+    receipt: str | None
+    """Where the receipt goes; null: under mlruns/receipts/, by cell key (dvc.yaml names the ones that DVC owns)."""
