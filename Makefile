@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: decide test lint ui clean
+.PHONY: decide test lint ui
 decide: .venv/installed  ## measure this machine, decide, print the answer
 	dvc repro
 

@@ -1,8 +1,8 @@
 """The boxes of the AWS stand-in: what EC2 and cloud-init do with the user-data that a launcher wrote.
 
-Each instance's user-data really runs, in a subprocess: bash, curl, tar and sha256sum are this machine's own. Only what
-would change this machine is a shim on PATH: shutdown, apt-get, and `python3 -m venv`, whose pip installs nothing and
-whose python is the one that runs the tests, on the code that the box downloaded. A box has no AWS credentials.
+Each instance's user-data really runs, in a subprocess: bash, curl, tar and sha256sum are this machine's own. What would
+change this machine is a shim on PATH: shutdown, systemctl, apt-get, and `python3 -m venv`, whose pip installs nothing
+and whose python is the one that runs the tests, on the code that the box downloaded. A box has no AWS credentials.
 """
 
 import base64
@@ -30,6 +30,7 @@ SHIMS = {
 echo "$@" >>"$GUEST/shutdown"
 [ "$2" != now ] || touch "$GUEST/off"
 """,
+    "systemctl": 'echo "$@" >>"$GUEST/systemctl"',
     "apt-get": 'echo "$@" >>"$GUEST/apt-get"',
     "python3": """
 [ "$1 $2" = "-m venv" ] || exit 9

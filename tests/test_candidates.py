@@ -6,9 +6,9 @@ import datetime as dt
 from decimal import Decimal
 from typing import Any
 
-import examples
 import pytest
 
+import examples
 from yocobench import config
 from yocobench.candidates import Evidence, candidate, measured_rate
 from yocobench.plan import PlannedCell

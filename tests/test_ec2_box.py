@@ -19,6 +19,8 @@ from ec2_world import BUCKET, PROTOCOL, World, ec2_world, git_checkout, s3_bucke
 from yocobench import config, receipt
 from yocobench.aws import bundle, guest, session
 from yocobench.bench.data.text import TokenFile, header
+from yocobench.bench.measurement import Measurement
+from yocobench.launchers.local import LocalLauncher
 from yocobench.schema import CellSpec, Instance
 
 
@@ -54,7 +56,11 @@ def test_a_box_really_trains_the_cell_and_its_receipt_comes_home(world: World):
     assert set(measurement.phases_s) == {"boot", "setup", "other"}
     (home,) = [world.boxes.home(name) for name in world.boxes.guests]
     assert notes(home, "shutdown") == ["-h +22", "-h now"]
-    assert notes(home, "apt-get") == ["update -q", "install -q -y python3-venv python3-dev g++"]
+    assert [line.split("300 ")[1] for line in notes(home, "apt-get")] == [
+        "update",
+        "install python3-venv python3-dev g++",
+    ]
+    assert "unattended-upgrades.service" in notes(home, "systemctl")[0]
     (pip,) = notes(home, "pip")
     assert "--constraint constraints.txt --extra-index-url" in pip
     assert pip.endswith("--editable repo")
@@ -266,10 +272,11 @@ def test_a_bucket_is_asked_for_before_anything_else(world: World):
         world.run("m5a.large", bucket=None)
 
 
-def test_this_machine_is_not_launched(world: World):
-    measurement = world.run("local")
-    assert measurement.outcome == "unmeasured"
-    assert "launcher=local" in measurement.reason
+def test_this_machine_is_measured_here(world: World, monkeypatch: pytest.MonkeyPatch):
+    here = Measurement(outcome="ok", source="measured", detected=None)
+    monkeypatch.setattr(LocalLauncher, "run", lambda *_: here)
+    assert world.run("local") is here
+    assert world.aws.calls == []
 
 
 def test_the_shipped_settings_are_complete_and_ask_first():

@@ -147,6 +147,27 @@ def test_a_run_past_its_wall_clock_is_ended(world: World, monkeypatch: pytest.Mo
 
 
 @pytest.mark.slow
+def test_a_receipt_that_comes_after_the_box_was_given_up_is_not_thrown_away(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    terminate = boxes.terminate
+
+    def late(region: str, instance_ids: list[str]) -> None:
+        (world.boxes.folder / "slow").unlink()
+        until(lambda: watch.read_marker(world.ledger.entries()[0]))
+        terminate(region, instance_ids)
+
+    (world.boxes.folder / "slow").touch()
+    monkeypatch.setattr(boxes, "terminate", late)
+    now = watch.now
+    trains = lambda: any("measure" in progress.phase for progress in world.reports)  # noqa: E731
+    monkeypatch.setattr(watch, "now", lambda: now() + timedelta(hours=trains() and 1))
+    measurement = world.run("m5a.large")
+    assert measurement.repeats[0].losses == STUB_LOSSES
+    note("the box is given up while it uploads", world, measurement, "collected all the same")
+
+
+@pytest.mark.slow
 def test_ctrl_c_ends_the_box(world: World):
     (world.boxes.folder / "slow").touch()
     child = world.client("m5a.large")

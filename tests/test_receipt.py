@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import examples
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import examples
 from yocobench import receipt
 
 

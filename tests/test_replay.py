@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import examples
 import pytest
 
+import examples
 from yocobench import config, receipt
 from yocobench.bench.measurement import Measurement
 from yocobench.launchers import build_launcher

@@ -43,8 +43,12 @@ beat() { # a sign of life: when, phase, last line of the log; and the log's tail
   done
 }
 
+apt() { # the image's own updates may hold the lock for a while after boot
+  apt-get -q -y -o DPkg::Lock::Timeout=300 "$@" || { sleep 20 && apt-get -q -y -o DPkg::Lock::Timeout=300 "$@"; }
+}
+
 new_venv() { # a plain Ubuntu: framework and all from the lock file
-  apt-get update -q && apt-get install -q -y python3-venv python3-dev g++ || die 'apt-get failed'
+  apt update && apt install python3-venv python3-dev g++ || die 'apt-get failed'
   python3 -m venv "$work/venv" || die 'no virtual environment'
   python=$work/venv/bin/python
 }
@@ -71,6 +75,8 @@ for part in code.tar cell.tar data.tar; do # the cell's resolved settings over t
 done
 
 begin "install for $family"
+# The image's own updates would run into the measurement.
+systemctl stop apt-daily.timer apt-daily-upgrade.timer unattended-upgrades.service 2>/dev/null
 if [ -n "$image_python" ]; then image_venv; else new_venv; fi
 "$python" -m pip install --quiet --constraint constraints.txt ${index_url:+--extra-index-url "$index_url"} \
   --editable repo $extra_packages || die 'pip failed'

@@ -29,8 +29,6 @@ class NotPossible(Exception):
 
 def make(spec: CellSpec, instance: Instance, root: Path, settings: Ec2Settings) -> LaunchPlan:
     """The plan. Raises NotPossible; ValueError, AwsError for what the user must mend: bucket, network, credentials."""
-    if instance.detect:
-        raise NotPossible("unmeasured", f"{instance.name} is no EC2 instance type: measure it with launcher=local")
     region = settings.region
     if settings.bucket is None:
         raise ValueError(

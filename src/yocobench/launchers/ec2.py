@@ -22,6 +22,7 @@ from yocobench.aws.ledger import Entry, Ledger, OverCap, new_run_id, now
 from yocobench.bench.measurement import Measurement
 from yocobench.launchers.base import Launcher, Progress
 from yocobench.launchers.ec2_box import BoxRun, expiry, nothing, resumable
+from yocobench.launchers.local import LocalLauncher
 from yocobench.schema import CellSpec, Instance
 
 
@@ -34,6 +35,8 @@ class Ec2Launcher(Launcher):
 
     def run(self, spec: CellSpec, instance: Instance, root: Path, report: Callable[[Progress], None]) -> Measurement:
         """See Launcher.run. Raises ValueError and AwsError (an OSError) for what the user must mend first."""
+        if instance.detect:  # this machine, which calibrates the estimates: nothing to launch
+            return LocalLauncher().run(spec, instance, root, report)
         ledger = Ledger(root)
         with ledger.cell(spec.key), _signals() as hold_signals:
             try:

@@ -36,15 +36,11 @@ class BoxRun:
     def report(self, progress: Progress) -> None:
         """Show it here, and leave it where `python -m yocobench.reap --list` finds it."""
         if self.entry is not None:
-            rate = (
-                f", {progress.samples_per_second:,.0f} {self.spec.workload.sample_unit}s/s"
-                if progress.samples_per_second
-                else ""
-            )
+            said = f"repeat {progress.repeat + 1} of {progress.repeats}, {progress.phase}"
+            if progress.samples_per_second is not None:
+                said += f", {progress.samples_per_second:,.0f} {self.spec.workload.sample_unit}s/s"
             with contextlib.suppress(OSError):
-                self.ledger.file(self.entry, "now").write_text(
-                    f"repeat {progress.repeat + 1} of {progress.repeats}, {progress.phase}{rate}"
-                )
+                self.ledger.file(self.entry, "now").write_text(said)
         self._show(progress)
 
     def launch(self, entry: Entry, plan: LaunchPlan, instance: Instance, root: Path, commit: str) -> Measurement:
@@ -100,13 +96,20 @@ class BoxRun:
         finally:
             with contextlib.suppress(KeyboardInterrupt):
                 self.hold_signals()
-            self.entry = self._end(self.entry, measurement)
+            self.entry = self._end(self.entry, measurement.reason)
+        if self.entry.state == "ended" and measurement.outcome != "interrupted":
+            if marker is None:  # given up, and yet its last word came before the end did
+                marker = watch.read_marker(self.entry)
+                assert marker is not None
+                measurement = collect(self.ledger, self.entry, self.spec, marker)
+            if not measurement.repeats:
+                self.entry = self.ledger.put(self.entry.with_(state="closed"))  # what waits there is of no use
         return finished(measurement, self.entry, marker)
 
-    def _end(self, entry: Entry, measurement: Measurement) -> Entry:
+    def _end(self, entry: Entry, reason: str) -> Entry:
         self.report(Progress("ending the box", 0, self.spec.protocol.repeats))
         try:
-            entry = ending.end(self.ledger, entry, measurement.reason)
+            return ending.end(self.ledger, entry, reason)
         except session.AwsError as error:
             print(
                 f"{self.spec.label}: BOX {entry.instance_id or entry.run_id} IN {entry.region} MAY STILL RUN: {error}. "
@@ -114,9 +117,6 @@ class BoxRun:
                 file=sys.stderr,
             )
             return entry
-        if entry.state == "ended" and measurement.outcome != "interrupted" and not measurement.repeats:
-            entry = self.ledger.put(entry.with_(state="closed"))  # the receipt that waits is of no use
-        return entry
 
 
 def resumable(ledger: Ledger, spec: CellSpec) -> Entry | None:
