@@ -29,6 +29,9 @@ class Progress:
 class Launcher(ABC):
     """Runs one cell and returns what was measured. Talks to nobody's tracking store."""
 
+    parallelism: int = 1
+    """How many cells may run side by side: more than one only where each has a machine of its own."""
+
     @abstractmethod
     def run(self, spec: CellSpec, instance: Instance, root: Path, report: Callable[[Progress], None]) -> Measurement:
         """Measure the cell. Everything that can happen to a run is an outcome; a raised exception is a bug.

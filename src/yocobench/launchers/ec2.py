@@ -31,6 +31,8 @@ class Ec2Launcher(Launcher):
 
     def __init__(self, **args: object) -> None:
         self.settings = Ec2Settings.model_validate(args)
+        # Without a confirmation each cell asks, one by one.
+        self.parallelism = self.settings.launch_parallelism if self.settings.confirm else 1
         self._waiting: tuple[Ledger, Entry] | None = None
 
     def run(self, spec: CellSpec, instance: Instance, root: Path, report: Callable[[Progress], None]) -> Measurement:

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from yocobench.bench.measurement import Detected, Measurement, Outcome, RepeatRe
 from yocobench.bench.system import Sampler
 from yocobench.bench.versions import versions
 from yocobench.launchers.base import Launcher, Progress
+from yocobench.launchers.signals import stop_requests
 from yocobench.schema import CellSpec, Instance
 
 GRACE_S = 20.0  # from SIGTERM to SIGKILL: time to write the partial result
@@ -56,7 +57,7 @@ class LocalLauncher(Launcher):
         self, spec: CellSpec, root: Path, detected: Detected, report: Callable[[Progress], None]
     ) -> Measurement:
         repeats: list[RepeatResult] = []
-        with Sampler(SAMPLE_EVERY_S) as sampler, _stop_requests() as stop:
+        with Sampler(SAMPLE_EVERY_S) as sampler, stop_requests() as stop:
             for number in range(spec.protocol.repeats):
                 repeats.append(_repeat(spec, number, root, report, stop))
                 if repeats[-1].outcome != "ok":
@@ -72,20 +73,6 @@ class LocalLauncher(Launcher):
             system_samples=sampler.samples,
             versions=versions(),
         )
-
-
-@contextlib.contextmanager
-def _stop_requests() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM in a list instead of dying of them; the wake-up pipe ends a blocking wait."""
-    caught: list[int] = []
-    previous = {}
-    for number in (signal.SIGINT, signal.SIGTERM):
-        previous[number] = signal.signal(number, lambda n, _frame: caught.append(n))
-    try:
-        yield caught
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 def _repeat(
