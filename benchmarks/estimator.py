@@ -5,9 +5,10 @@ throughputs. A third of the models of each kind and of the devices of each archi
 third name in alphabetical order, beginning with the second); a pair that touches one is held out and enters no fit.
 `--fit` fits estimate/constants.py and the spreads of estimate/interval.py on the rest and prints them; nothing is
 written.
-What the held-out part is blind to is the constants and spreads. The model's form (energy term, instruction term) and
-the rule of the split were settled with both parts in view, and `level` is the median over all rows: expect a little
-worse on data that nobody here has seen.
+What the held-out part is blind to is the fit of constants and spreads, not where it started: the starting values
+(constants.PRIOR), which also hold the fit back, were chosen while held-out errors were seen. The model's form (energy
+term, instruction term) and the rule of the split were settled with both parts in view as well, and `level` is the
+median over all rows: expect a little worse on data that nobody here has seen.
 Traces are kept in mlruns/cache/: the first run takes about ten minutes, a later one seconds.
 """
 

@@ -71,4 +71,4 @@ def write_text(root: Path, tokens: list[int], tokenizer: bytes = b"{}") -> None:
 def forget() -> None:
     """The plan remembers the files that it read, since it plans once a process; a test edits them."""
     plan._slice.cache_clear()
-    plan._detected_chip.cache_clear()
+    plan.detected_chip.cache_clear()

@@ -10,10 +10,12 @@ import pytest
 
 import examples
 from yocobench import config
-from yocobench.candidates import Evidence, candidate, measured_rate
+from yocobench.candidates import candidate, terms
+from yocobench.evidence import Evidence, measured_rate
 from yocobench.plan import PlannedCell
 from yocobench.pricelist import SCHEMA, PriceList
 from yocobench.schema import Study
+from yocobench.selection.decide import decide_workload
 from yocobench.selection.eligibility import Exclusion
 from yocobench.selection.model import Candidate, Rate
 from yocobench.tracking import RecordedOutcome, RecordedRepeat
@@ -104,6 +106,18 @@ def test_a_replayed_number_beats_an_estimate_and_keeps_its_name():
     assert (found.status, found.rate.source, found.rate.samples_per_second) == ("measured", "replayed", 50)
 
 
+def test_replays_of_one_recording_do_not_pool():
+    # Each forced `dvc repro` replays the recording once more: its two repeats stay two, those of the last receipt.
+    first = [repeat(50, "replayed", receipt_sha256="a", repeat=number) for number in (0, 1)]
+    again = [
+        repeat(100, "replayed", receipt_sha256="b", repeat=number, recorded_at="2026-01-03T00:00:00+00:00")
+        for number in (0, 1)
+    ]
+    found = made("m5a.large", *again, *first)
+    assert found.rate is not None
+    assert (found.rate.samples_per_second, found.rate.calibrated_on) == (100, "2 repeat(s)")
+
+
 def test_an_estimate_stands_where_nothing_was_run():
     found = made(outcomes=(outcome("unmeasured"), outcome("interrupted")))
     assert (found.status, found.rate, found.reason) == ("estimated", ESTIMATE, "")
@@ -178,6 +192,15 @@ def test_price_storage_and_the_bill_of_a_measurement_are_as_by_hand():
     assert found.burst_surcharge_usd_per_hour == 0
     # 60 + 240 s, three repeats of 25 s and 30 s around each: 465 s at 0.36 USD/h.
     assert found.measure_bill_usd == Decimal("0.0465")
+
+
+def test_a_region_without_a_price_of_storage_has_an_unknown_one():
+    origin = {"source": "made up for tests", "as_of": DAY}
+    elsewhere = {"kind": "gp3", "region": "eu-west-1", "price_usd_per_gb_month": "0.10", **origin}
+    found = made(priced=prices(storage=[elsewhere]))
+    assert found.storage_usd_per_hour is None
+    said = "no price of storage is known for the region: every cost leaves the EBS volume out"
+    assert said in decide_workload([found], terms(study(), examples.spec().workload)).warnings
 
 
 def test_a_neuron_measurement_pays_for_its_compilation():

@@ -56,6 +56,12 @@ def test_a_bad_chip_is_named_with_its_place_in_the_type_that_uses_it(project: Pa
     assert "accelerator.precision: Input should be 'fp32', 'tf32', 'fp16' or 'bf16' (got 'bf8')" in str(caught.value)
 
 
+def test_a_negative_surcharge_is_refused(project: Path) -> None:
+    replace(project / "conf/instance/t3a.large.yaml", surplus_usd_per_vcpu_hour="surplus_usd_per_vcpu_hour: -0.05")
+    with pytest.raises(ValueError, match=r"burst\.surplus_usd_per_vcpu_hour: .*greater than or equal to 0"):
+        config.instance("t3a.large")
+
+
 def test_an_accelerator_without_a_count_is_refused(project: Path) -> None:
     replace(
         project / "conf/instance/g5.xlarge.yaml",

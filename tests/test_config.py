@@ -203,6 +203,16 @@ def test_wrong_values_on_the_command_line_are_all_said_at_once(monkeypatch, caps
     assert "  restrict.cpu_onyl: unknown key; did you mean 'cpu_only'? Known: cpu_only, instances\n" in said
 
 
+@pytest.mark.parametrize("word", ["workload=yoco-ml", "workload=transformer,yoco-ml"])
+@pytest.mark.usefixtures("project")
+def test_an_unknown_name_on_the_command_line_is_one_line_before_any_job_starts(monkeypatch, capsys, word):
+    said = complaint("-m", word, monkeypatch=monkeypatch, capsys=capsys)
+    assert said == (
+        "error: workload 'yoco-ml' is not known; did you mean 'yoco-lm'? "
+        "Known: transformer, yoco-det, yoco-lm. Add conf/workload/yoco-ml.yaml\n"
+    )
+
+
 @pytest.mark.usefixtures("project")
 def test_a_users_mistake_inside_a_stage_is_its_message_and_status_2(monkeypatch, capsys):
     def main(_: Config) -> None:

@@ -22,7 +22,8 @@ def stage(world: World, *overrides: str) -> subprocess.CompletedProcess[str]:
         params["protocol"][key] = int(value)
     (world.root / "params.yaml").write_text(yaml.safe_dump(params))
     command = [sys.executable, "-m", "yocobench.launch", *overrides]
-    return subprocess.run(command, cwd=world.root, env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)}, capture_output=True, text=True, check=False)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    return subprocess.run(command, cwd=world.root, env=environment, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.slow

@@ -40,6 +40,16 @@ def test_a_recorded_cell_comes_back_whole_and_labelled_replayed(project):
     assert [(one.phase, one.repeats) for one in told] == [("replay", 2)]
 
 
+def test_a_recording_of_another_cell_says_in_what_it_was(project):
+    recorded = examples.receipt()
+    changes = {"dataset_md5": "f" * 32, "code_md5": "01d", "micro_batch_size": 2, "host_id": "elsewhere"}
+    record(project, recorded.model_copy(update={"spec": recorded.spec.model_copy(update=changes)}))
+    found = replay(project)
+    assert found.outcome == "ok"
+    said = "replayed from a recording with another dataset, micro batch size, code: not quite this cell's work"
+    assert found.reason == said
+
+
 def test_a_recorded_failure_is_replayed_as_that_failure(project):
     record(project, examples.receipt(repeats=(), outcome="out_of_memory", reason="no more memory"))
     found = replay(project)

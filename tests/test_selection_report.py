@@ -86,6 +86,12 @@ def test_the_page_states_exclusions_with_source_and_date(decision):
     assert "- inf1, excluded: cannot train (user guide, 2026-07-20)" in report.markdown([decision], [])
 
 
+def test_the_page_shows_how_estimates_and_smaller_subsets_turned_out(decision):
+    page = report.markdown([decision], ["dvc repro"], ["a: +5 %"], ["b: 3.0% off"])
+    assert "## Estimates against measurements\n\n- a: +5 %\n\n## From subsets to the job\n\n- b: 3.0% off\n" in page
+    assert "## From subsets" not in report.markdown([decision], ["dvc repro"])
+
+
 def test_the_page_says_when_no_measurement_pays():
     page = report.markdown([decide_workload([candidate("slow", 100, "0.10")], terms())], [])
     assert "No measurement would save more on this job than it costs." in page

@@ -76,8 +76,8 @@ def test_a_type_that_this_host_is_not_ends_unmeasured(study):
 
 def test_an_unknown_name_is_one_line_that_lists_the_known_ones(study):
     done = train("workload=toy", "instance=g4dn.xlage")
-    assert done.returncode == 1
-    assert "g4dn.xlarge" in done.stderr
+    assert done.returncode == 2
+    assert "did you mean 'g4dn.xlarge'?" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -86,6 +86,15 @@ def test_a_wrong_key_is_one_line_with_its_path(study):
     assert done.returncode == 2
     assert "protocol.repeat: unknown key; did you mean 'repeats'?" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_sweep_over_threads_trains_with_so_many_in_cells_of_their_own(study):
+    done = train("-m", "workload=toy", "instance=local", "+workload.threads=1,2")
+    assert done.returncode == 0, done.stderr
+    receipts = [receipt.read(path) for path in (study / "mlruns/receipts").glob("toy-*.json")]
+    assert sorted(one.measurement.repeats[0].threads for one in receipts) == [1, 2]
+    assert len({one.cell_key for one in receipts}) == 2
+    assert len({one.provenance.sweep for one in receipts}) == 1
 
 
 def test_a_sweep_goes_on_after_a_failed_job_and_lists_it(study):

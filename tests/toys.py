@@ -15,10 +15,12 @@ from yocobench.bench.workloads.base import Workload
 
 
 class Toy(Workload):
-    """One linear layer. `fault` says what goes wrong at batch number `at`."""
+    """One linear layer. `fault` says what goes wrong at batch number `at`, in the repeat with that seed or in all."""
 
-    def __init__(self, fault: str = "", at: int = 8, width: int = 8, sleep_s: float = 0.0) -> None:
-        self.fault, self.at, self.width, self.sleep_s = fault, at, width, sleep_s
+    def __init__(
+        self, fault: str = "", at: int = 8, width: int = 8, sleep_s: float = 0.0, only_seed: int | None = None
+    ) -> None:
+        self.fault, self.at, self.width, self.sleep_s, self.only_seed = fault, at, width, sleep_s, only_seed
 
     def build(self) -> nn.Module:
         return nn.Linear(self.width, self.width)
@@ -30,7 +32,7 @@ class Toy(Workload):
         generator = torch.Generator().manual_seed(seed)
         number = 0
         while True:
-            if number >= self.at:
+            if number >= self.at and self.only_seed in (None, seed):
                 self._fail(number)
             time.sleep(self.sleep_s)
             value = float("nan") if self.fault == "nan" and number >= self.at else 1.0

@@ -1,51 +1,58 @@
 """From runs, facts and prices to the candidates of a decision. Reads nothing itself: the stages hand it what they read.
 
 A measured number beats a replayed one, and either beats an estimate. All repeats with the cell's key count, whoever
-logged them: equal keys are equal work (schema.CellSpec.key).
+logged them: equal keys are equal work (schema.CellSpec.key). What was measured in a lower precision must keep to the
+loss curve of the reference precision, where that was measured (selection/equal_work.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 
-from yocobench.bench.statistics import pooled_rate
+from yocobench import evidence as evidences
+from yocobench.evidence import REFERENCE, Evidence
 from yocobench.plan import PlannedCell
 from yocobench.prices import PriceList
-from yocobench.schema import Instance, Study
-from yocobench.selection import cost
-from yocobench.selection.model import Candidate, OneOff, Price, Rate, Status
-from yocobench.tracking import RecordedOutcome, RecordedRepeat
+from yocobench.schema import Instance, Study, WorkloadConfig
+from yocobench.selection import cost, equal_work
+from yocobench.selection.model import Candidate, OneOff, Price, Rate, Status, Terms
 
 NOT_MEASURED_YET = ("unmeasured", "interrupted")
 REPEAT_OVERHEAD_S = 30.0
 """Set-up and evaluation of a repeat, for the bill of a measurement that has not been made."""
 
 
-@dataclass(frozen=True)
-class Evidence:
-    """What is known of one cell before estimates."""
-
-    planned: PlannedCell
-    instance: Instance
-    repeats: Sequence[RecordedRepeat]
-    outcomes: Sequence[RecordedOutcome]
-
-    @property
-    def counted(self) -> Sequence[RecordedRepeat]:
-        """The repeats that count: measured ones if there are any, replayed ones otherwise."""
-        return [r for r in self.repeats if r.source == "measured"] or self.repeats
-
-
 Estimator = Callable[[Evidence], tuple[Rate | None, str]]
 """An estimated rate, or none and the reason."""
 
 
-def candidate(evidence: Evidence, study: Study, prices: PriceList, estimator: Estimator) -> Candidate:
-    """One candidate of a decision."""
+def terms(study: Study, workload: WorkloadConfig) -> Terms:
+    """What the user asks about that workload."""
+    return Terms(
+        job_samples=study.job.num_samples(workload.sample_unit),
+        sample_unit=workload.sample_unit,
+        deadline_h=study.job.deadline_h,
+        budget_usd=study.job.budget_usd,
+        objective=study.objective,
+        restrict=study.restrict,
+        baseline=study.baseline,
+        usage_class=study.usage_class,
+        interruption_overhead=study.assume.interruption_overhead,
+    )
+
+
+def candidate(
+    evidence: Evidence,
+    study: Study,
+    prices: PriceList,
+    estimator: Estimator,
+    references: Mapping[str, Sequence[equal_work.Curve]] | None = None,
+) -> Candidate:
+    """One candidate of a decision. `references`: loss curves in the reference precision, by subset."""
     planned, instance = evidence.planned, evidence.instance
-    status, reason, rate = _number(evidence, estimator)
+    status, reason, rate = _number(evidence, estimator, study)
+    equal, unequal = _equal_work(evidence, references or {})
     exclusion = planned.exclusion
     price = _price(instance, study, prices)
     one_off = _one_off(evidence, study)
@@ -57,7 +64,7 @@ def candidate(evidence: Evidence, study: Study, prices: PriceList, estimator: Es
         workload=planned.spec.workload.name,
         subset=planned.spec.subset,
         status=status,
-        reason=reason or why_not,
+        reason=reason or unequal or why_not,
         reason_source=exclusion.source if exclusion else None,
         reason_as_of=exclusion.as_of if exclusion else None,
         rate=rate,
@@ -66,17 +73,30 @@ def candidate(evidence: Evidence, study: Study, prices: PriceList, estimator: Es
         storage_usd_per_hour=_storage(study, prices),
         burst_surcharge_usd_per_hour=_burst(instance),
         is_cpu_only=planned.spec.kind == "cpu",
-        can_be_chosen=not instance.detect and price is not None,
+        can_be_chosen=not instance.detect and price is not None and equal is not False,
         measure_bill_usd=_measure_bill(planned, study, price),
         cell_key=planned.spec.key,
+        equal_work=equal,
+        warnings=evidences.warnings(evidence),
     )
 
 
-def _number(evidence: Evidence, estimator: Estimator) -> tuple[Status, str, Rate | None]:
+def _equal_work(evidence: Evidence, references: Mapping[str, Sequence[equal_work.Curve]]) -> tuple[bool | None, str]:
+    spec = evidence.planned.spec
+    if spec.precision == REFERENCE or evidence.planned.exclusion is not None:
+        return None, ""
+    return equal_work.judge(evidence.losses, references.get(spec.subset, ()))
+
+
+def _number(evidence: Evidence, estimator: Estimator, study: Study) -> tuple[Status, str, Rate | None]:
     if evidence.planned.exclusion is not None:
         return "excluded", evidence.planned.exclusion.reason, None
     if evidence.counted:
-        return "measured", "", measured_rate(evidence.counted)
+        fit = evidences.subset_fit(evidence)
+        if fit is not None and fit.sets_rate:
+            unit = evidence.planned.spec.workload.sample_unit
+            return "estimated", "", fit.job_rate(study.job.num_samples(unit))
+        return "measured", "", evidences.rate(evidence)
     failures = [o for o in evidence.outcomes if o.outcome not in NOT_MEASURED_YET and o.outcome != "ok"]
     if failures:
         return "failed", f"{failures[-1].outcome}: {failures[-1].reason}", None
@@ -84,20 +104,6 @@ def _number(evidence: Evidence, estimator: Estimator) -> tuple[Status, str, Rate
     if rate is not None:
         return "estimated", "", rate
     return "unmeasured", reason, None
-
-
-def measured_rate(repeats: Sequence[RecordedRepeat]) -> Rate:
-    """Mean throughput over repeats with its 95 % interval (bench/statistics.py)."""
-    half = repeats[0].step_time_relative_half_width or 0.0
-    mean, low, high = pooled_rate([r.samples_per_second for r in repeats], half)
-    return Rate(
-        samples_per_second=mean,
-        low_samples_per_second=max(low, mean * 1e-3),
-        high_samples_per_second=high,
-        source=repeats[0].source,
-        degrees_of_freedom=len(repeats) - 1 or None,
-        calibrated_on=f"{len(repeats)} repeat(s)",
-    )
 
 
 def _one_off(evidence: Evidence, study: Study) -> OneOff:
@@ -129,11 +135,12 @@ def _price(instance: Instance, study: Study, prices: PriceList) -> Price | None:
     )
 
 
-def _storage(study: Study, prices: PriceList) -> Decimal:
+def _storage(study: Study, prices: PriceList) -> Decimal | None:
+    """Null where the region's gp3 price is unknown: the decision says so."""
     for volume in prices.storage:
         if volume.kind == "gp3" and volume.region == study.region:
             return cost.storage_usd_per_hour(study.assume.volume_gib, volume.price_usd_per_gb_month)
-    return Decimal(0)
+    return None
 
 
 def _burst(instance: Instance) -> Decimal | None:

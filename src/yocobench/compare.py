@@ -2,6 +2,7 @@
 
     python -m yocobench.compare                                   # as `dvc repro` does
     python -m yocobench.compare objective=fastest job.deadline_h=12 job.tokens=1e9      # what if: printed only
+    python -m yocobench.compare output=json | tail -n 1           # for scripts: one line, laid out as decision.json
 
 Nothing is trained here. Runs are found by cell key, so those of a Hydra sweep or of a colleague on the same store
 count. Receipts that the store lacks are logged first, so a fresh clone compares too. Runs at each `dvc repro`.
@@ -17,20 +18,21 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from rich.console import Console
 
-from yocobench import config, estimates, prices
+from yocobench import config, estimates, evidence, prices
 from yocobench.bench import hardware
 from yocobench.bench.measurement import Detected
-from yocobench.candidates import Evidence, candidate
+from yocobench.candidates import candidate, terms
 from yocobench.estimate.calibration import Calibration
+from yocobench.evidence import Evidence
 from yocobench.plan import PlannedCell, plan_cell
 from yocobench.receipt import write_atomic
 from yocobench.restore import restore
 from yocobench.schema import Config, Instance, WorkloadConfig
 from yocobench.selection import decision as layout
-from yocobench.selection import report, tables
+from yocobench.selection import page, report, tables
 from yocobench.selection.decide import decide_workload
 from yocobench.selection.decision import Decision
-from yocobench.selection.model import Terms
+from yocobench.selection.page import chart
 from yocobench.tracking import Store, open_store
 
 RESULTS = Path("results")
@@ -47,35 +49,49 @@ def main(cfg: Config) -> None:
     snapshot = prices.load(root / prices.SNAPSHOT)
     instances = [config.instance(name) for name in cfg.instances]
     known = estimates.calibration(root)
-    decisions = tuple(
+    made = [
         _decide(cfg, config.workload(name), instances, detected, snapshot, store, known, root) for name in cfg.workloads
-    )
+    ]
+    decisions = tuple(decision for decision, _ in made)
     # Piped or logged, 80 columns would fold every reason into a ribbon.
     console = Console() if sys.stdout.isatty() else Console(width=PLAIN_COLUMNS)
     console.print(tables.terminal(decisions))
-    changed = HydraConfig.get().overrides.task
+    changed = [one for one in HydraConfig.get().overrides.task if not one.startswith("output=")]
     if changed:
         print(f"What if {', '.join(changed)}: shown, not kept. To keep it, change params.yaml and type dvc repro")
-        return
-    page = report.markdown(decisions, reproduce(cfg, snapshot), estimates.checks(root, known))
-    _write(root, decisions, page)
+    else:
+        _keep(
+            cfg,
+            root,
+            store,
+            snapshot,
+            decisions,
+            estimates.checks(root, known),
+            [line for _, told in made for line in told],
+        )
+    if cfg.output == "json":
+        print(layout.line(decisions))
+
+
+def _keep(
+    cfg: Config,
+    root: Path,
+    store: Store,
+    snapshot: prices.PriceList,
+    decisions: tuple[Decision, ...],
+    checks: list[str],
+    fits: list[str],
+) -> None:
+    """Write the pages, log them."""
+    told = (reproduce(cfg, snapshot), checks, fits)
+    pages = {
+        "decision.html": page.html(decisions, *told),
+        "decision.md": report.markdown(decisions, *told),
+        "decision.svg": chart.svg(decisions),
+    }
+    _write(root, decisions, pages)
     _log(store, root, decisions)
-    print("Pages: results/decision.md, results/decision.json; runs: make ui")
-
-
-def terms(cfg: Config, workload: WorkloadConfig) -> Terms:
-    """What the user asks about that workload."""
-    return Terms(
-        job_samples=cfg.job.num_samples(workload.sample_unit),
-        sample_unit=workload.sample_unit,
-        deadline_h=cfg.job.deadline_h,
-        budget_usd=cfg.job.budget_usd,
-        objective=cfg.objective,
-        restrict=cfg.restrict,
-        baseline=cfg.baseline,
-        usage_class=cfg.usage_class,
-        interruption_overhead=cfg.assume.interruption_overhead,
-    )
+    print("Look at results/decision.html; in a terminal: results/decision.md; runs: make ui")
 
 
 def _decide(
@@ -87,17 +103,26 @@ def _decide(
     store: Store,
     known: Calibration,
     root: Path,
-) -> Decision:
+) -> tuple[Decision, list[str]]:
+    """The decision, and how the smaller subsets foretold the largest, a line for each instance type."""
     cells = _cells(cfg, workload, instances, detected, root)
     keys = [cell.spec.key for row in cells for cell in row]
     repeats, outcomes = store.fetch_repeats(keys), store.fetch_outcomes(keys)
-    found = [
-        _largest([Evidence(cell, one, repeats[cell.spec.key], outcomes[cell.spec.key]) for cell in row])
-        for one, row in zip(instances, cells, strict=True)
-    ]
+    curves = store.fetch_curves([repeat.run_id for key in keys for repeat in repeats[key]])
+    whole = {name for name in cfg.subsets if config.subset(name).fraction == 1}
+
+    def known_of(cell: PlannedCell, one: Instance) -> Evidence:
+        key = cell.spec.key
+        return Evidence(cell, one, repeats[key], outcomes[key], curves, is_whole=cell.spec.subset in whole)
+
+    everything = [[known_of(cell, one) for cell in row] for one, row in zip(instances, cells, strict=True)]
+    references = evidence.references([one for row in everything for one in row])
+    found = [evidence.largest(row) for row in everything]
     estimator = estimates.estimator_for(workload, known)
-    rows = [candidate(evidence, cfg, snapshot, estimator) for evidence in found]
-    return decide_workload(rows, terms(cfg, workload))
+    rows = [candidate(one, cfg, snapshot, estimator, references) for one in found]
+    fits = [fit for one in found if (fit := evidence.subset_fit(one)) is not None]
+    asked = terms(cfg, workload)
+    return decide_workload(rows, asked), [fit.line(asked.job_samples) for fit in fits]
 
 
 def _cells(
@@ -109,14 +134,10 @@ def _cells(
     return [sorted(row, key=lambda cell: cell.spec.dataset_items or 0) for row in rows]
 
 
-def _largest(evidences: list[Evidence]) -> Evidence:
-    """The evidence on the largest subset that has a number; on the largest one where none has."""
-    return next((e for e in reversed(evidences) if e.counted), evidences[-1])
-
-
-def _write(root: Path, decisions: tuple[Decision, ...], page: str) -> None:
+def _write(root: Path, decisions: tuple[Decision, ...], pages: dict[str, str]) -> None:
     write_atomic(root / RESULTS / "decision.json", layout.dump(decisions))
-    write_atomic(root / RESULTS / "decision.md", page)
+    for name, text in pages.items():
+        write_atomic(root / RESULTS / name, text)
     write_atomic(root / RESULTS / "metrics.json", json.dumps(tables.metrics(decisions), indent=1) + "\n")
     write_atomic(root / RESULTS / "plots.csv", tables.plots_csv(decisions))
     readme = root / "README.md"
@@ -128,7 +149,9 @@ def _write(root: Path, decisions: tuple[Decision, ...], page: str) -> None:
 
 
 def _log(store: Store, root: Path, decisions: tuple[Decision, ...]) -> None:
-    pages = [root / RESULTS / name for name in ("decision.json", "decision.md", "plots.csv")]
+    pages = [
+        root / RESULTS / name for name in ("decision.html", "decision.json", "decision.md", "decision.svg", "plots.csv")
+    ]
     for one in decisions:
         row = one.row(one.chosen) if one.chosen else None
         figures = {"probability_best": one.probability_best, "hours": row.hours if row else None}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -58,11 +59,7 @@ def entry(group: str, name: str) -> Any:
 
     Raises ValueError: no such file (with the nearest names), or every error in it.
     """
-    known = names(group)
-    if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else "."
-        raise ValueError(f"{group} {name!r} is not known{hint} Known: {', '.join(known)}. Add conf/{group}/{name}.yaml")
+    _check_known(group, name)
     return _validate(GROUPS[group], _compose(f"{group}/{name}")[group], f"conf/{group}/{name}.yaml")
 
 
@@ -104,6 +101,7 @@ def stage(main: Callable[[Config], int | None]) -> Callable[[], None]:
         try:
             conf = str(root() / "conf")
             _check_yaml()
+            _check_words(sys.argv[1:])
         except ValueError as error:
             _fail(error)
 
@@ -138,6 +136,27 @@ def _load(path: str) -> Any:
         return OmegaConf.load(root() / path)
     except (yaml.YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: {error}") from None
+
+
+def _check_known(group: str, name: str) -> None:
+    """Raise ValueError for a name without a file, with the nearest one."""
+    known = names(group)
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else "."
+        raise ValueError(f"{group} {name!r} is not known{hint} Known: {', '.join(known)}. Add conf/{group}/{name}.yaml")
+
+
+def _check_words(words: list[str]) -> None:
+    """Raise ValueError for an unknown name among command-line words, before the first job of a sweep starts.
+
+    Hydra would answer with a page and, in a sweep, end all jobs behind it. Globs and functions are left to Hydra.
+    """
+    for word in words:
+        group, _, chosen = word.partition("=")
+        if group in GROUPS and re.fullmatch(r"[\w.,-]+", chosen):
+            for name in chosen.split(","):
+                _check_known(group, name)
 
 
 def _check_yaml() -> None:

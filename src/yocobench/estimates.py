@@ -6,9 +6,10 @@ from pathlib import Path
 
 from yocobench import receipt
 from yocobench.bench.workloads import build_workload
-from yocobench.candidates import Estimator, Evidence
+from yocobench.candidates import Estimator
 from yocobench.estimate import calibrate, check, estimator
 from yocobench.estimate.calibration import Calibration
+from yocobench.evidence import Evidence
 from yocobench.receipt import Receipt
 from yocobench.schema import WorkloadConfig
 from yocobench.selection.model import Rate
@@ -43,13 +44,25 @@ def estimator_for(config: WorkloadConfig, known: Calibration) -> Estimator:
 
 
 def checks(root: Path, known: Calibration) -> list[str]:
-    """A line for each measured cell of this repository: its rate beside the estimate that leaves it out."""
-    return [
+    """A line for each measured cell of this repository: its rate beside the estimate that leaves it out.
+
+    A receipt whose workload or instance type has left the catalogue, or whose code is gone, has a line that says so.
+    """
+    lines: list[str] = []
+    for one in _receipts(root):
+        try:
+            lines += map(_line, check.leave_one_out([one], known))
+        except ValueError as error:
+            lines.append(f"{one.spec.workload.name} on {one.spec.instance}: not checked: {error}")
+    return lines
+
+
+def _line(one: check.Check) -> str:
+    return (
         f"{one.workload} on {one.instance}: measured {one.samples_per_second:,.1f} samples/s, "
         f"~{one.est_samples_per_second:,.1f} estimated without it ({one.relative_error:+.0%}), "
         f"{'inside' if one.inside else 'outside'} its 90 % interval; {one.calibrated_on}"
-        for one in check.leave_one_out(_receipts(root), known)
-    ]
+    )
 
 
 def _receipts(root: Path) -> list[Receipt]:

@@ -1,8 +1,9 @@
 """Stage `launch`: under `launch: ec2`, start the boxes of all cells that need measuring, side by side.
 
 DVC runs the train stages one after another; boxes need not wait for each other. This stage follows each box to its end
-and leaves its receipt where the train stage of that cell collects it, without a second launch. Launchers that measure
-here have nothing to start: the stage then ends at once. Ctrl-C and SIGTERM end every box.
+and leaves its receipt where the train stage of that cell collects it, without a second launch. The decision on file
+gives the order, and leaves out what cannot win (worth.py). Launchers that measure here have nothing to start: the stage
+then ends at once. Ctrl-C and SIGTERM end every box.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from yocobench import config, receipt
+from yocobench import config, receipt, worth
 from yocobench.bench import hardware
 from yocobench.launchers import build_launcher
 from yocobench.launchers.signals import stop_requests
@@ -44,7 +45,7 @@ def main(cfg: Config) -> int:
 
 def _side_by_side(cfg: Config, root: Path, parallelism: int) -> bool:
     """Launch what is missing and follow it; True if it was interrupted."""
-    waiting = [cell for cell in cells(cfg, root) if not recorded(cell.spec, cfg.launcher.name, root)]
+    waiting = worthwhile([c for c in cells(cfg, root) if not recorded(c.spec, cfg.launcher.name, root)], cfg, root)
     print(f"launch {cfg.launcher.name}: {len(waiting)} cell(s) to measure, {parallelism} at once")
     context = multiprocessing.get_context("spawn")
     running: list[SpawnProcess] = []
@@ -61,6 +62,16 @@ def _side_by_side(cfg: Config, root: Path, parallelism: int) -> bool:
             process.terminate()  # each ends its own box, and is waited for
             process.join()
     return bool(stop)
+
+
+def worthwhile(missing: list[PlannedCell], cfg: Config, root: Path) -> list[PlannedCell]:
+    """Those that could still win, best value first; says of the others why not."""
+    known = worth.decisions(cfg, root)
+    wasted = {cell.spec.label: worth.why_not(cell, cfg, known) for cell in missing}
+    for label, why in wasted.items():
+        if why:
+            print(f"{label}: not started, {why}")
+    return worth.in_order([cell for cell in missing if not wasted[cell.spec.label]], known)
 
 
 def cells(cfg: Config, root: Path) -> Iterator[PlannedCell]:

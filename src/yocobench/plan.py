@@ -54,7 +54,7 @@ def plan_cell(
     study: Study, workload: WorkloadConfig, subset: Subset, instance: Instance, detected: Detected, root: Path
 ) -> PlannedCell:
     """Resolve one cell. Raises ValueError when the dataset is missing or smaller than the subset."""
-    chip = _detected_chip(detected) if instance.detect else instance.chip
+    chip = detected_chip(detected) if instance.detect else instance.chip
     precision = chip.precision if chip else hardware.precision(detected)
     micro, exclusion = 1, exclude(instance, study.region)
     if exclusion is None:
@@ -132,7 +132,7 @@ def _code(folder: Path) -> bytes:
 
 
 @functools.cache
-def _detected_chip(detected: Detected) -> Chip | None:
+def detected_chip(detected: Detected) -> Chip | None:
     """The catalogue's entry for what this host trains on; null for a chip that it does not know."""
     name = detected.accelerator_name or detected.cpu_model
     for known in config.names("accelerator"):

@@ -17,14 +17,14 @@ from pathlib import Path
 
 from rich.console import Console
 
-from yocobench import config, prices, receipt, sweep
+from yocobench import config, prices, receipt, sweep, worth
 from yocobench.bench import hardware
 from yocobench.bench.measurement import Measurement, Source
 from yocobench.bench.peak import peak_flops_per_second
 from yocobench.bench.statistics import occupied_s, summarize
 from yocobench.launchers import build_launcher
 from yocobench.launchers.base import Launcher
-from yocobench.plan import PlannedCell, plan_cell
+from yocobench.plan import PlannedCell, detected_chip, plan_cell
 from yocobench.progress import Reporter
 from yocobench.receipt import Provenance, Receipt
 from yocobench.schema import Config
@@ -39,7 +39,8 @@ def main(cfg: Config) -> int:
     root, console = config.root(), Console(stderr=True)
     planned = plan_cell(cfg, cfg.workload, cfg.subset, cfg.instance, hardware.detect(), root)
     launcher = build_launcher(cfg.launcher)
-    measurement = _measure(cfg, planned, launcher, root, console)
+    wasted = "" if launcher.is_free or cfg.instance.detect else worth.why_not(planned, cfg, worth.decisions(cfg, root))
+    measurement = _measure(cfg, planned, launcher, root, console, wasted)
     record = Receipt(
         cell_key=planned.spec.key,
         spec=planned.spec,
@@ -57,11 +58,16 @@ def main(cfg: Config) -> int:
     return INTERRUPTED_STATUS if measurement.outcome == "interrupted" and "DVC_STAGE" in os.environ else 0
 
 
-def _measure(cfg: Config, planned: PlannedCell, launcher: Launcher, root: Path, console: Console) -> Measurement:
+def _measure(
+    cfg: Config, planned: PlannedCell, launcher: Launcher, root: Path, console: Console, wasted: str
+) -> Measurement:
+    """`wasted`: why a launch would be; empty: launch."""
     if planned.exclusion is not None:
         reason = f"{planned.exclusion.reason} ({planned.exclusion.source}, {planned.exclusion.as_of})"
         source: Source = "replayed" if cfg.launcher.name == "replay" else "measured"
         return Measurement(outcome=planned.exclusion.outcome, reason=reason, source=source, detected=None)
+    if wasted:
+        return Measurement(outcome="unmeasured", reason=wasted, source="measured", detected=None)
     with Reporter(planned.spec.label, cfg.workload.sample_unit, console) as report:
         return launcher.run(planned.spec, cfg.instance, root, report)
 
@@ -70,9 +76,12 @@ def figures(cfg: Config, measurement: Measurement) -> dict[str, float]:
     """Metrics that follow from facts outside the measurement: mfu, and cost_usd of having measured (where priced)."""
     found: dict[str, float] = {}
     rate, good = summarize(measurement).flops_per_second, [r for r in measurement.repeats if r.precision]
-    peak = peak_flops_per_second(cfg.instance, good[0].precision) if good and good[0].precision else None
-    if rate is not None and peak is not None:
-        found["mfu"] = rate / peak
+    if rate is not None and good and good[0].precision:
+        seen = measurement.detected if cfg.instance.detect else None
+        chip = detected_chip(seen) if seen else cfg.instance.chip
+        peak = peak_flops_per_second(chip, cfg.instance.hardware, good[0].precision)
+        if peak is not None:
+            found["mfu"] = rate / peak
     if "cost_usd" in measurement.extra:  # a launcher that saw the bill knows better
         known = ("billed_s", "cost_usd", "planned_worst_usd")
         return found | {name: measurement.extra[name] for name in known if name in measurement.extra}
@@ -119,7 +128,9 @@ def describe(measurement: Measurement, unit: str) -> str:
     text = f"{measurement.source} {summary.samples_per_second:,.1f} {unit}s/s"
     text += f" [{summary.samples_per_second_low:,.1f}, {summary.samples_per_second_high:,.1f}]"
     text += f" over {summary.repeats_ok} repeat(s)"
-    return text if measurement.outcome == "ok" else f"{text}; then {measurement.outcome}: {measurement.reason}"
+    if measurement.outcome == "ok":
+        return f"{text}; {measurement.reason}" if measurement.reason else text
+    return f"{text}; then {measurement.outcome}: {measurement.reason}"
 
 
 def provenance(root: Path, launcher: str, sweep: str | None) -> Provenance:

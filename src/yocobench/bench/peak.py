@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from yocobench.schema import Instance, Precision
+from yocobench.schema import Chip, Hardware, Precision
 
 
-def peak_flops_per_second(instance: Instance, precision: Precision) -> float | None:
+def peak_flops_per_second(chip: Chip | None, hardware: Hardware | None, precision: Precision) -> float | None:
     """FLOP/s of one accelerator, or of all cores of a CPU at their sustained clock, in that precision.
 
     Model FLOPs utilisation is measured against this: one process trains on one accelerator, or on the whole CPU.
     """
-    chip, hardware = instance.chip, instance.hardware
-    if chip is None or chip.rates is None or hardware is None:
+    if chip is None or chip.rates is None:
         return None
     if chip.kind != "cpu":
         tera = chip.rates.peak_tflops.get(precision)
         return None if tera is None else tera * 1e12
     per_cycle = chip.rates.flops_per_cycle_per_core.get(precision)
-    if per_cycle is None or hardware.sustained_ghz is None:
+    if per_cycle is None or hardware is None or hardware.sustained_ghz is None:
         return None
     return per_cycle * hardware.sustained_ghz * 1e9 * hardware.physical_cores

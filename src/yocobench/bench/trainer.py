@@ -75,7 +75,7 @@ def build(spec: CellSpec, root: Path, seed: int, micro: int, trace: Trace, clock
     """Model, optimiser, device and batches for a repeat."""
     torch.manual_seed(seed)
     device = open_device(spec.kind)
-    trace.facts["threads"] = device.prepare(None)
+    trace.facts["threads"] = device.prepare(spec.workload.threads)
     workload = build_workload(spec.workload)
     model = workload.build().to(device.device)
     if spec.workload.channels_last:

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from yocobench.bench.measurement import Measurement
 from yocobench.schema import CellSpec, Instance
@@ -28,6 +29,9 @@ class Progress:
 
 class Launcher(ABC):
     """Runs one cell and returns what was measured. Talks to nobody's tracking store."""
+
+    is_free: ClassVar[bool] = False
+    """Costs nothing beyond this machine's time: what cannot win may run as well."""
 
     parallelism: int = 1
     """How many cells may run side by side: more than one only where each has a machine of its own."""

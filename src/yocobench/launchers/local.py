@@ -45,6 +45,8 @@ class _Told:
 class LocalLauncher(Launcher):
     """Runs the cell here, if this host is what the cell names."""
 
+    is_free = True
+
     def run(self, spec: CellSpec, instance: Instance, root: Path, report: Callable[[Progress], None]) -> Measurement:
         """See Launcher.run. Raises ValueError for a user's mistake found while measuring, RuntimeError for a bug."""
         detected = hardware.detect()
@@ -126,7 +128,8 @@ def _watch(
             if not asked and (stop or time.monotonic() > deadline):
                 timed_out, asked = not stop, True
                 deadline = time.monotonic() + GRACE_S
-                _signal_group(child, signal.SIGTERM)
+                # To the child alone, which stops its loader workers in order; _end() looks after any that are left.
+                child.send_signal(stop[0] if stop else signal.SIGTERM)
             elif asked and time.monotonic() > deadline:
                 return timed_out
             if not ready:
@@ -178,11 +181,13 @@ def _timeout_reason(spec: CellSpec) -> str:
 def _without_result(
     status: int, error: str, number: int, started_at: str, told: _Told, spec: CellSpec, timed_out: bool
 ) -> RepeatResult:
-    """The record of a repeat that could not write its own. Raises what was a mistake or a bug."""
-    if status == 2:
-        raise ValueError(error)
+    """The record of a repeat that could not write its own. Raises a bug, and a mistake before anything was measured."""
     outcome: Outcome
-    if timed_out:
+    if status == 2 and not (number or told.step_times_s):
+        raise ValueError(error)
+    if status == 2:  # a file that vanished, say: what was measured before stands
+        outcome, reason = "interrupted", error
+    elif timed_out:
         outcome, reason = "timeout", _timeout_reason(spec)
     elif status < 0:
         name = signal.Signals(-status).name

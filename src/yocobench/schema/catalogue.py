@@ -118,7 +118,7 @@ class Burst(Sourced):
     """CPU credits of a burstable type."""
 
     baseline_utilization: Fraction | None
-    surplus_usd_per_vcpu_hour: Decimal
+    surplus_usd_per_vcpu_hour: Annotated[Decimal, Field(ge=0)]
 
 
 class Instance(Frozen):

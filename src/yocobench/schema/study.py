@@ -25,6 +25,8 @@ class WorkloadConfig(Frozen):
     """Items (sequences or images) per optimiser step; the same on every instance type."""
     micro_batch_size: PositiveInt | None = None
     """Items per forward pass; null: the largest power-of-two split of the global batch that fits in memory."""
+    threads: PositiveInt | None = None
+    """CPU threads of the training process; null: one for each physical core."""
     compile: bool = False
     """torch.compile the model; a host without a C++ compiler runs eagerly and says so."""
     channels_last: bool = False
@@ -203,5 +205,9 @@ class Config(Study):
     subset: Subset
     instance: Instance
     launcher: LauncherConfig
+    force: bool
+    """Launch what costs money even where the decision on file says that it cannot win."""
+    output: Literal["text", "json"]
+    """json: `compare` ends with one line of JSON, laid out as results/decision.json."""
     receipt: str | None
     """Where the receipt goes; null: under mlruns/receipts/, by cell key (dvc.yaml names the ones that DVC owns)."""

@@ -48,7 +48,8 @@ def seconds_per_sample(candidate: Candidate, terms: Terms) -> float:
 
 def extras_usd_per_hour(candidate: Candidate) -> Decimal:
     """What is paid by the hour on top of the instance's price: storage and surplus credits (0 where unknown)."""
-    return candidate.storage_usd_per_hour + (candidate.burst_surcharge_usd_per_hour or Decimal(0))
+    zero = Decimal(0)
+    return (candidate.storage_usd_per_hour or zero) + (candidate.burst_surcharge_usd_per_hour or zero)
 
 
 def usd_per_hour(candidate: Candidate) -> Decimal | None:

@@ -45,7 +45,7 @@ def decide_workload(candidates: Iterable[Candidate], terms: Terms) -> Decision:
         sources=tuple(sorted({one.rate.source for one in ranking.contenders})),
         too_close_to=others,
         cheaper_to_live_with=min(ranking.contenders, key=by_hour).name if others else None,
-        asked=_asked(terms),
+        asked=asked(terms),
         rows=tuple(made),
         excluded=tuple(_unranked(one) for one in everyone if one.status in ("excluded", "failed")),
         unmeasured=tuple(_unranked(one) for one in everyone if one.status == "unmeasured"),
@@ -84,7 +84,8 @@ def _nearest_miss(ranking: Ranking) -> NearestMiss | None:
     return NearestMiss(instance=nearest.name, over_percent=100 * over, sentence=sentence)
 
 
-def _asked(terms: Terms) -> Asked:
+def asked(terms: Terms) -> Asked:
+    """The terms as the decision states them."""
     given = terms.model_dump(exclude={"restrict"})
     return Asked(**given, cpu_only=terms.restrict.cpu_only, instances=terms.restrict.instances)
 
@@ -103,7 +104,10 @@ def _warnings(ranking: Ranking, everyone: Sequence[Candidate], made: Sequence[Ro
     terms, chosen = ranking.terms, ranking.chosen
     if not any(row.instance == terms.baseline for row in made):
         yield f"the baseline {terms.baseline} has no number: no speed-up or cost ratio is stated"
+    if any(one.storage_usd_per_hour is None for one in everyone):
+        yield "no price of storage is known for the region: every cost leaves the EBS volume out"
     for one in everyone:
+        yield from (f"{one.instance}: {text}" for text in one.warnings)
         if one.burst_surcharge_usd_per_hour is None:
             yield f"{one.instance}: its CPU credit baseline is unknown, so its cost leaves the surcharge out"
         if one.price is not None and one.price.usage_class != terms.usage_class:

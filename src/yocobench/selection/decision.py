@@ -73,7 +73,9 @@ class Row(Stated):
     breakeven_samples: float | None
     """Job length from which it costs less than the baseline; 0: always; null: never, or unknown."""
     can_be_chosen: bool
-    """False for this machine itself, without a price, or left out by `restrict`."""
+    """False for this machine itself, without a price, without equal work, or left out by `restrict`."""
+    equal_work: bool | None
+    """Its loss curve stays in the band of the reference precision; null: it is that itself, or nothing to compare."""
     meets_limits: bool
     """Within deadline and budget at the medians."""
     p_meets_limits: float | None
@@ -240,6 +242,11 @@ class DecisionDocument(Stated):
 def dump(decisions: tuple[Decision, ...]) -> str:
     """The text of results/decision.json. Money is written as decimal strings."""
     return DecisionDocument(decisions=decisions).model_dump_json(by_alias=True, indent=1) + "\n"
+
+
+def line(decisions: tuple[Decision, ...]) -> str:
+    """The same on one line, for scripts."""
+    return DecisionDocument(decisions=decisions).model_dump_json(by_alias=True)
 
 
 def load(text: str, name: str = "results/decision.json") -> tuple[Decision, ...]:

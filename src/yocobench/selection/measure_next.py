@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from yocobench.selection.decision import Advice
+from yocobench.selection.decision import Advice, Decision
 from yocobench.selection.model import Candidate
 from yocobench.selection.ranking import Ranking
+from yocobench.selection.wording import ESTIMATES
 
 
 def advise(ranking: Ranking, blank: Sequence[Candidate]) -> tuple[Advice, ...]:
@@ -44,3 +45,20 @@ def _advice(candidate: Candidate, gain_usd: float | None) -> Advice:
         regret_removed_usd=gain_usd,
         regret_removed_per_usd=gain_usd / float(bill) if gain_usd is not None and bill else None,
     )
+
+
+def launch_order(decision: Decision) -> tuple[str, ...]:
+    """Instances worth launching, best value first: what is advised, then other estimates that could still win."""
+    advised = [advice.instance for advice in decision.measure_next]
+    hopeful = [row for row in decision.rows if row.could_still_win and row.source in ESTIMATES]
+    hopeful.sort(key=lambda row: (-(row.p_best or 0.0), row.instance))
+    return tuple(dict.fromkeys([*advised, *(row.instance for row in hopeful)]))
+
+
+def cannot_win(decision: Decision, instance: str) -> bool:
+    """Whether its best case loses to the worst case of another, or misses the limits, or it may not be chosen.
+
+    False for an instance without a number: nothing is proven of it.
+    """
+    row = decision.row(instance)
+    return row is not None and not row.could_still_win

@@ -95,8 +95,8 @@ class Candidate(Frozen):
     rate: Rate | None
     one_off: OneOff
     price: Price | None
-    storage_usd_per_hour: NonNegativeDecimal
-    """EBS volume (cost.storage_usd_per_hour)."""
+    storage_usd_per_hour: NonNegativeDecimal | None
+    """EBS volume (cost.storage_usd_per_hour); null: no price is known."""
     burst_surcharge_usd_per_hour: NonNegativeDecimal | None = Decimal(0)
     """Surplus CPU credits at full load (cost.burst_surcharge_usd_per_hour); null: burstable, with unknown baseline."""
     is_cpu_only: bool
@@ -105,6 +105,10 @@ class Candidate(Frozen):
     measure_bill_usd: NonNegativeDecimal | None
     """What measuring it would cost; null: unknown."""
     cell_key: str | None
+    equal_work: bool | None = None
+    """Is its loss curve in the band of the reference precision (equal_work.py)? Null: nothing to compare."""
+    warnings: tuple[str, ...] = ()
+    """What to keep in mind about its number."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Candidate:

@@ -49,9 +49,10 @@ def _doubts(chosen: Scored, others: Sequence[Scored], blank: Sequence[str]) -> s
     parts = []
     if not chosen.rate.is_measured:
         parts.append(f"{chosen.name} is itself only {chosen.rate.source}")
-    rivals = [one.name for one in others if not one.rate.is_measured]
+    rivals = [one for one in others if not one.rate.is_measured]
     if rivals:
-        parts.append(f"{listed(rivals)} could still win and {_are(rivals)} only estimated")
+        names, sources = [one.name for one in rivals], sorted({one.rate.source for one in rivals})
+        parts.append(f"{listed(names)} could still win and {_are(names)} only {' or '.join(sources)}")
     measured = [one.name for one in others if one.rate.is_measured]
     if measured:
         parts.append(f"{listed(measured)} could still win")

@@ -29,14 +29,18 @@ def table(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
 # --- results/decision.md ----------------------------------------------------------------------------------------
 
 
-def markdown(decisions: Sequence[Decision], reproduce: Sequence[str], checks: Sequence[str] = ()) -> str:
+def markdown(
+    decisions: Sequence[Decision], reproduce: Sequence[str], checks: Sequence[str] = (), fits: Sequence[str] = ()
+) -> str:
     """One section per workload. `reproduce` holds the commands and versions that lead here, a line each; `checks`
-    how the estimates of measured cells turned out."""
+    how the estimates of measured cells turned out; `fits` how the smaller subsets foretold the largest."""
     parts = ["# Which instance type", "", LEGEND, ""]
     for one in decisions:
         parts += [_section(one), ""]
     if checks:
         parts += ["## Estimates against measurements", "", *(f"- {line}" for line in checks), ""]
+    if fits:
+        parts += ["## From subsets to the job", "", *(f"- {line}" for line in fits), ""]
     parts += ["## How to reproduce", "", "```", *reproduce, "```", ""]
     return "\n".join(parts)
 
@@ -54,9 +58,9 @@ def _section(decision: Decision) -> str:
     ]
     dropped = [*decision.excluded, *decision.unmeasured]
     blocks = [
-        ("Without a number", [_unranked(one) for one in dropped]),
+        ("Without a number", [unranked(one) for one in dropped]),
         ("What would change it", [one.sentence for one in decision.sensitivity]),
-        ("Measure next", [_advice(one) for one in decision.measure_next]),
+        ("Measure next", [advice(one) for one in decision.measure_next]),
         ("Mind", decision.warnings),
     ]
     for title, lines in blocks:
@@ -109,12 +113,14 @@ def _wish(row: Row) -> str:
     return f" (level if {' or '.join(wishes)})" if wishes else ""
 
 
-def _unranked(one: Unranked) -> str:
+def unranked(one: Unranked) -> str:
+    """Why it has no number, and who says so."""
     origin = ", ".join(part for part in (one.reason_source, one.reason_as_of and one.reason_as_of.isoformat()) if part)
     return f"{one.instance}, {one.status}: {one.reason}{f' ({origin})' if origin else ''}"
 
 
-def _advice(one: Advice) -> str:
+def advice(one: Advice) -> str:
+    """A measurement, its bill and what it is worth."""
     bill = "an unknown bill" if one.bill_usd is None else usd(one.bill_usd)
     if one.regret_removed_usd is None:
         return f"{one.instance} for {bill}: it has no number, so what that saves is unknown"
@@ -156,7 +162,13 @@ same as JSON schema: `DecisionDocument.model_json_schema(by_alias=True)`.
 
 Money is a decimal string in USD, times are hours, intervals hold 90 %, unknown is null. How each number is made, with
 its sources: `cost.py` (bill), `score.py` (draws), `odds.py` (probabilities, regret, worth of measuring), `ranking.py`
-(who could still win), `objectives.py` and `sensitivity.py`, all under `src/yocobench/selection/`.
+(who could still win), `equal_work.py` (the band of the loss curve), `objectives.py` and `sensitivity.py`, all under
+`src/yocobench/selection/`.
+
+Under `launch: ec2` the stage `launch` starts boxes in the order of `measure_next`, and none whose `could_still_win` is
+false in the decision on file, if that is of the same terms and prices: the receipt then says `unmeasured`, with the
+reason. The baseline is started all the same, and `force=true` starts any. Where boxes need your yes one by one, DVC's
+own order of the train stages holds, which cannot be told.
 """
 
 

@@ -45,6 +45,7 @@ def _row(one: Scored, baseline: Scored | None, on_front: bool, ranking: Ranking)
         price_as_of=price.as_of if price else None,
         price_source=f"{price.source} ({price.region}, {price.usage_class})" if price else None,
         can_be_chosen=not one.barred,
+        equal_work=one.candidate.equal_work,
         on_front=on_front,
         bound_by=one.rate.bound_by,
         calibrated_on=one.rate.calibrated_on,

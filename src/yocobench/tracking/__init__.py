@@ -4,7 +4,7 @@ store.py opens the store and words its failures; log.py writes runs; query.py re
 names and types that log and query share. Importing this package does not import mlflow (seconds): opening a store does.
 """
 
-from yocobench.tracking.records import RecordedOutcome, RecordedRepeat
+from yocobench.tracking.records import RecordedCurve, RecordedOutcome, RecordedRepeat
 from yocobench.tracking.store import Store, StoreError, open_store
 
-__all__ = ["RecordedOutcome", "RecordedRepeat", "Store", "StoreError", "open_store"]
+__all__ = ["RecordedCurve", "RecordedOutcome", "RecordedRepeat", "Store", "StoreError", "open_store"]

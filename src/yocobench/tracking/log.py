@@ -151,6 +151,7 @@ def _params(spec: CellSpec) -> dict[str, str]:
         "global_batch_size": spec.workload.global_batch_size,
         "micro_batch_size": spec.micro_batch_size,
         "accumulation_steps": spec.accumulation_steps,
+        "threads": spec.workload.threads,
         **{f"protocol_{name}": value for name, value in spec.protocol.model_dump().items()},
         **dict(_flat("arg", "_", spec.workload.args)),
     }

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, cast, get_args
 from mlflow.entities import Run, ViewType
 
 from yocobench.bench.measurement import Outcome, Source
-from yocobench.tracking.records import HELDOUT_PREFIX, RecordedOutcome, RecordedRepeat
+from yocobench.tracking.records import HELDOUT_PREFIX, RecordedCurve, RecordedOutcome, RecordedRepeat
 
 if TYPE_CHECKING:
     from yocobench.tracking.store import Store
@@ -34,6 +34,19 @@ def fetch_outcomes(store: Store, cell_keys: Sequence[str]) -> dict[str, list[Rec
         outcomes = {run.data.tags["receipt_sha256"]: _outcome(run) for run in ended}
         found[key] = sorted(outcomes.values(), key=lambda outcome: outcome.recorded_at)
     return found
+
+
+def fetch_curves(store: Store, run_ids: Sequence[str]) -> dict[str, RecordedCurve]:
+    """See Store.fetch_curves."""
+
+    def series(run_id: str, name: str) -> tuple[float, ...]:
+        history = store.client.get_metric_history(run_id, name)
+        return tuple(one.value for one in sorted(history, key=lambda one: one.step))
+
+    return {
+        run_id: RecordedCurve(step_times_s=series(run_id, "step_time_s"), losses=series(run_id, "loss"))
+        for run_id in dict.fromkeys(run_ids)
+    }
 
 
 def runs(store: Store, condition: str, view: int = ViewType.ACTIVE_ONLY) -> list[Run]:

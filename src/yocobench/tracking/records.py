@@ -45,6 +45,13 @@ class RecordedRepeat(Frozen):
     heldout: dict[str, float]
 
 
+class RecordedCurve(Frozen):
+    """One repeat, step by step."""
+
+    step_times_s: tuple[float, ...] = ()
+    losses: tuple[float, ...] = ()
+
+
 class RecordedOutcome(Frozen):
     """How a cell ended on one occasion."""
 

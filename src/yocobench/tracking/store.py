@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 from yocobench.receipt import Receipt
 from yocobench.tracking import failures, sqlite
 from yocobench.tracking.failures import StoreError
-from yocobench.tracking.records import RecordedOutcome, RecordedRepeat
+from yocobench.tracking.records import RecordedCurve, RecordedOutcome, RecordedRepeat
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -87,6 +87,13 @@ class Store:
 
         with self._worded():
             return query.fetch_outcomes(self, cell_keys)
+
+    def fetch_curves(self, run_ids: Sequence[str]) -> dict[str, RecordedCurve]:
+        """Step times and losses of each repeat, in the order of its steps; empty where a run logged none."""
+        from yocobench.tracking import query
+
+        with self._worded():
+            return query.fetch_curves(self, run_ids)
 
     @contextlib.contextmanager
     def _worded(self) -> Iterator[None]:

@@ -1,0 +1,224 @@
+"""What is known of a cell before estimates: which repeats count, what their steps show, what smaller subsets foretell.
+
+Pure: the stages hand it what they read.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from yocobench.bench.statistics import pooled_rate
+from yocobench.estimate import extrapolate
+from yocobench.plan import PlannedCell
+from yocobench.schema import Instance
+from yocobench.selection.model import Rate
+from yocobench.tracking import RecordedCurve, RecordedOutcome, RecordedRepeat
+
+REFERENCE = "fp32"
+"""The precision whose loss curves the others are judged by."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is known of one cell before estimates."""
+
+    planned: PlannedCell
+    instance: Instance
+    repeats: Sequence[RecordedRepeat]
+    outcomes: Sequence[RecordedOutcome]
+    curves: Mapping[str, RecordedCurve] = field(default_factory=dict)
+    """Of its repeats, by run id."""
+    smaller: Sequence[Evidence] = ()
+    """Of the same instance type, on the smaller subsets of the study."""
+    is_whole: bool = False
+    """Its subset is the whole training split."""
+
+    @property
+    def counted(self) -> Sequence[RecordedRepeat]:
+        """The repeats that count: all measured ones; else the latest replay's, since all replay one recording."""
+        measured = [one for one in self.repeats if one.source == "measured"]
+        if measured or not self.repeats:
+            return measured
+        latest = max(self.repeats, key=lambda one: one.recorded_at).receipt_sha256
+        return [one for one in self.repeats if one.receipt_sha256 == latest]
+
+    @property
+    def recorded_under(self) -> str:
+        """For a replay, in what its recording was another cell than this one; empty: in nothing."""
+        if not self.counted or self.counted[0].source != "replayed":
+            return ""
+        said = [one.reason for one in self.outcomes if one.source == "replayed" and one.outcome == "ok"]
+        return said[-1] if said else ""
+
+    @property
+    def losses(self) -> list[tuple[float, ...]]:
+        """Loss curves of the counted repeats. None of a replay that was recorded as another cell."""
+        known = [self.curves[one.run_id].losses for one in self.counted if one.run_id in self.curves]
+        return [] if self.recorded_under else [curve for curve in known if curve]
+
+
+def largest(row: Sequence[Evidence]) -> Evidence:
+    """Of one instance type's cells, the smallest subset first: the largest one with a number, else the largest."""
+    at = next((i for i in reversed(range(len(row))) if row[i].counted), len(row) - 1)
+    smaller = tuple(one for one in row[:at] if one.counted)
+    found = row[at]
+    return Evidence(found.planned, found.instance, found.repeats, found.outcomes, found.curves, smaller, found.is_whole)
+
+
+def references(everything: Sequence[Evidence]) -> dict[str, list[tuple[float, ...]]]:
+    """Loss curves in the reference precision, by subset: a study has one dataset, protocol and seed policy."""
+    found: dict[str, list[tuple[float, ...]]] = {}
+    for one in everything:
+        if one.planned.spec.precision == REFERENCE and one.planned.exclusion is None:
+            found.setdefault(one.planned.spec.subset, []).extend(one.losses)
+    return found
+
+
+# --- rates ------------------------------------------------------------------------------------------------------
+
+
+def measured_rate(repeats: Sequence[RecordedRepeat]) -> Rate:
+    """Mean throughput over repeats with its 95 % interval (bench/statistics.py)."""
+    half = repeats[0].step_time_relative_half_width or 0.0
+    mean, low, high = pooled_rate([r.samples_per_second for r in repeats], half)
+    return Rate(
+        samples_per_second=mean,
+        low_samples_per_second=max(low, mean * 1e-3),
+        high_samples_per_second=high,
+        source=repeats[0].source,
+        degrees_of_freedom=len(repeats) - 1 or None,
+        calibrated_on=f"{len(repeats)} repeat(s)",
+    )
+
+
+class Seen(NamedTuple):
+    """A trend in the steps of one repeat."""
+
+    found: extrapolate.Found
+    settled_samples_per_second: float
+    """Over the steps after it."""
+
+
+def seen(evidence: Evidence) -> list[Seen]:
+    """Warm-up, throttling and spent credits in the step times of the counted repeats."""
+    result = []
+    for one in evidence.counted:
+        times = evidence.curves.get(one.run_id, RecordedCurve()).step_times_s
+        for found in extrapolate.trends(times, burstable=evidence.instance.burst is not None):
+            settled = one.samples_per_step / statistics.fmean(times[found.at_step :])
+            result.append(Seen(found, settled))
+    return result
+
+
+def rate(evidence: Evidence) -> Rate:
+    """The measured rate; where the steps show a trend, its interval reaches the rate that they settled at."""
+    base = measured_rate(evidence.counted)
+    settled = [one.settled_samples_per_second for one in seen(evidence)]
+    return base.model_copy(
+        update={
+            "low_samples_per_second": min([base.low_samples_per_second, *settled]),
+            "high_samples_per_second": max([base.high_samples_per_second, *settled]),
+        }
+    )
+
+
+def warnings(evidence: Evidence) -> tuple[str, ...]:
+    """What its step times show, worst repeat of each kind, and what its recording was of."""
+    said = []
+    everything = seen(evidence)
+    for trend in dict.fromkeys(one.found.trend for one in everything):
+        same = [one for one in everything if one.found.trend == trend]
+        worst = max(same, key=lambda one: one.found.change)
+        said.append(
+            f"in {len(same)} of {len(evidence.counted)} repeat(s), {worst.found.text}; its interval reaches the rate "
+            f"after that, {worst.settled_samples_per_second:,.1f} {evidence.planned.spec.workload.sample_unit}s/s"
+        )
+    if evidence.recorded_under:
+        said.append(evidence.recorded_under)
+    return tuple(said)
+
+
+# --- subset to full ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class SubsetFit:
+    """The subsets measured for one instance type, fitted together."""
+
+    evidence: Evidence
+    """On the largest one."""
+    names: tuple[str, ...]
+    """Subsets, the smallest first."""
+    est_samples_per_second: float
+    """On the largest one, from the others alone."""
+    fitted: extrapolate.Extrapolation
+
+    @property
+    def sets_rate(self) -> bool:
+        """The rate still rises with the subset and the whole was not measured: the job's rate is the fit's."""
+        return self.fitted.half_samples > 0 and not self.evidence.is_whole
+
+    def job_rate(self, job_samples: float) -> Rate:
+        """Rate on a job of that many samples, as far off to either side as the fit was on the largest subset."""
+        measured = measured_rate(self.evidence.counted)
+        mean = measured.samples_per_second
+        est = job_samples / (self.fitted.est_seconds(job_samples) - self.fitted.fixed_s)
+        off = max(self.fitted.relative_error or 0.0, measured.high_samples_per_second / mean - 1)
+        return Rate(
+            samples_per_second=est,
+            low_samples_per_second=min(est / (1 + off), mean, est),
+            high_samples_per_second=max(est * (1 + off), mean, est),
+            source="extrapolated",
+            calibrated_on=f"subsets {', '.join(self.names)}; {self.fitted.relative_error:.1%} off on {self.names[-1]}",
+        )
+
+    def line(self, job_samples: float) -> str:
+        """For the page."""
+        spec = self.evidence.planned.spec
+        unit = f"{spec.workload.sample_unit}s/s"
+        measured = measured_rate(self.evidence.counted)
+        text = (
+            f"{spec.workload.name} on {spec.instance}: from {', '.join(self.names[:-1])}, "
+            f"~{self.est_samples_per_second:,.1f} {unit} on {self.names[-1]}; {measured.source} there "
+            f"{measured.samples_per_second:,.1f}, so {self.fitted.relative_error:.1%} off"
+        )
+        if self.sets_rate:
+            job = self.job_rate(job_samples).samples_per_second
+            return f"{text}; the rate still rises with the subset, to ~{job:,.1f} {unit} on the job"
+        return f"{text}; the job is reckoned with the rate on {self.names[-1]}"
+
+
+def subset_fit(evidence: Evidence) -> SubsetFit | None:
+    """Fit over the subsets of this instance type; null unless two of different size have numbers of one source.
+
+    Of each subset, one pass over it: its size, and that over its rate.
+    """
+    row = [*evidence.smaller, evidence]
+    usable = (
+        [
+            (one.planned.spec.dataset_items, one)
+            for one in row
+            if one.counted and one.counted[0].source == evidence.counted[0].source
+        ]
+        if evidence.counted
+        else []
+    )
+    points = {
+        items: (one, extrapolate.Point(items, items / measured_rate(one.counted).samples_per_second))
+        for items, one in usable
+        if items is not None
+    }
+    if len(points) < 2:
+        return None
+    ordered = [points[items] for items in sorted(points)]
+    last = ordered[-1][1].samples
+    rest = extrapolate.fit([point for _, point in ordered[:-1]])
+    return SubsetFit(
+        evidence=evidence,
+        names=tuple(one.planned.spec.subset for one, _ in ordered),
+        est_samples_per_second=last / (rest.est_seconds(last) - rest.fixed_s),
+        fitted=extrapolate.fit([point for _, point in ordered]),
+    )

@@ -1,0 +1,172 @@
+"""results/decision.html: one file that answers the question, offline, on screens and on paper.
+
+`html` fills page.html with a decision's own numbers and inlines the style sheet, the script and Vega-Lite, which draws
+the chart. Vega-Lite comes whole (900 kB) out of vl-convert-python: no Node, no network, and the same package draws
+decision.svg. It is a fifth of Plotly's script. The page's own policy (CSP) forbids it to load anything.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Sequence
+from decimal import Decimal
+from importlib import resources
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from yocobench.selection import report, wording
+from yocobench.selection.decision import Decision, Row
+from yocobench.selection.objectives import OBJECTIVES
+from yocobench.selection.page import chart, palette
+
+JOB_FIELD = {"token": "job.tokens", "image": "job.images", "sample": "job.samples"}
+"""The override that sets the job's length, by sample unit."""
+
+
+def html(
+    decisions: Sequence[Decision], reproduce: Sequence[str], checks: Sequence[str] = (), fits: Sequence[str] = ()
+) -> str:
+    """The text of results/decision.html. `reproduce`, `checks` and `fits` as in report.markdown."""
+    environment = Environment(
+        loader=PackageLoader("yocobench.selection", "page"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        number=wording.number,
+        hours=wording.hours,
+        usd=wording.usd,
+        probability=wording.probability,
+        percent=wording.percent,
+    )
+    return environment.get_template("page.html").render(
+        decisions=decisions,
+        reproduce=reproduce,
+        notes=[("Estimates against measurements", checks), ("From subsets to the job", fits)],
+        view=View(),
+        objectives=list(OBJECTIVES),
+        css=_style(),
+        data=_json([live(one) for one in decisions]),
+        vega=_inline(_vega()),
+        script=_inline(_file("page.js")),
+    )
+
+
+def live(decision: Decision) -> dict[str, Any]:
+    """What page.js computes with: medians and terms, and the chart."""
+    asked = decision.asked
+    rows = [
+        {
+            "instance": row.instance,
+            "source": row.source,
+            "one_off_h": row.one_off_h,
+            "hours_per_sample": row.steady_h / asked.job_samples,
+            "hourly_usd": float(row.hourly_usd),
+        }
+        for row in decision.rows
+        if row.can_be_chosen and row.hourly_usd is not None
+    ]
+    return {
+        "workload": decision.workload,
+        "rows": rows,
+        "job_samples": asked.job_samples,
+        "sample_unit": asked.sample_unit,
+        "job_field": JOB_FIELD[asked.sample_unit],
+        "deadline_h": asked.deadline_h,
+        "budget_usd": None if asked.budget_usd is None else float(asked.budget_usd),
+        "objective": asked.objective,
+        "objectives": {
+            one.name: {"cost_weight": float(one.cost_weight), "superlative": one.superlative}
+            for one in OBJECTIVES.values()
+        },
+        "baseline": asked.baseline,
+        "label_levels": len(chart.LABEL_OFFSETS_PX),
+        "spec": chart.live(decision),
+    }
+
+
+class View:
+    """What the template says about a decision beyond its fields."""
+
+    def cells(self, row: Row, decision: Decision) -> tuple[str, ...]:
+        """The texts of decision.md's table, its markup left out."""
+        return tuple(text.replace("**", "") for text in report.cells(row, decision))
+
+    def marked(self, row: Row, text: str) -> str:
+        """With ~ where it is an estimate."""
+        return wording.mark(row.source) + text
+
+    def job(self, decision: Decision) -> str:
+        """Length of the job."""
+        return wording.samples(decision.asked.job_samples, decision.asked.sample_unit)
+
+    def share(self, row: Row) -> float:
+        """Of the one-off part in the whole, 0 to 1."""
+        return row.one_off_h / row.hours if row.hours else 0.0
+
+    def part_usd(self, row: Row, hours: float) -> str:
+        """That part's share of the bill; empty without a price."""
+        if row.cost_usd is None or not row.hours:
+            return ""
+        return self.marked(row, wording.usd(float(row.cost_usd) * hours / row.hours))
+
+    def undrawn(self, decision: Decision) -> list[str]:
+        """Candidates with a number that the chart cannot place: they have no price."""
+        return [row.instance for row in decision.rows if row.cost_usd is None]
+
+    def unranked(self, decision: Decision) -> list[str]:
+        """Candidates without a number, with the reason."""
+        return [report.unranked(one) for one in (*decision.excluded, *decision.unmeasured)]
+
+    def advice(self, decision: Decision) -> list[str]:
+        """What to measure next, with its bill."""
+        return [report.advice(one) for one in decision.measure_next]
+
+    def sort_key(self, value: float | Decimal | None) -> str:
+        """What a column is sorted by; unknown goes last."""
+        return "" if value is None else repr(float(value))
+
+    def alternative(self, decision: Decision) -> str:
+        """The chart in words."""
+        front = [row for row in decision.rows if row.on_front]
+        if not front:
+            return "No candidate that can be chosen has a number: there is nothing to draw."
+        named = [
+            f"{row.instance} {self.marked(row, wording.hours(row.hours))} "
+            f"{self.marked(row, wording.usd(row.cost_usd or 0))}"
+            for row in sorted(front, key=lambda row: row.hours)
+        ]
+        word = f"{decision.chosen} is chosen" if decision.chosen else "nothing meets the limits"
+        return f"Time against cost of the whole job, as asked: {word}. On the Pareto front, fastest first: {'; '.join(named)}."
+
+
+def _style() -> str:
+    """The style sheet with the palettes filled in."""
+    text = _file("page.css")
+    return text.replace("/*light*/", palette.css(palette.LIGHT)).replace("/*dark*/", palette.css(palette.DARK))
+
+
+def _json(value: Any) -> str:
+    """For a script element: nothing in it can close the element."""
+    return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def _inline(script: str) -> str:
+    """For a script element. `<\\/` means the same in every string and pattern of JavaScript."""
+    return script.replace("</script", "<\\/script").replace("<!--", "\\x3c!--")
+
+
+def _file(name: str) -> str:
+    return resources.files("yocobench.selection.page").joinpath(name).read_text(encoding="utf-8")
+
+
+@functools.cache
+def _vega() -> str:
+    """Vega, Vega-Lite and vega-embed as one script. Takes a second or two."""
+    import vl_convert  # 30 MB of renderer: only when a page is asked for
+
+    return str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"))

@@ -1,0 +1,83 @@
+"""Leave-one-out: a measured cell beside its estimate from all the others, and receipts that no catalogue knows."""
+
+from __future__ import annotations
+
+import pytest
+
+import examples
+from test_estimate import residual, workload
+from yocobench import config, estimates, receipt
+from yocobench.bench.measurement import Source
+from yocobench.bench.workloads import build_workload
+from yocobench.estimate.calibration import Calibration
+from yocobench.estimate.check import leave_one_out
+from yocobench.estimate.estimator import Estimate, estimate
+from yocobench.receipt import Receipt
+
+pytestmark = pytest.mark.usefixtures("project")
+OWN = residual("g4dn.xlarge", "nvidia-t4", "cuda 7.5", "cuda", ratio=2.0)
+"""As a calibration holds it: the cell itself, twice as slow as modelled."""
+
+
+def modelled_rate() -> float:
+    """Samples per second on a T4 with nothing measured: 64 items of one sample a step."""
+    wide = workload()
+    found = estimate(build_workload(wide), wide, config.instance("g4dn.xlarge"), Calibration(), "fp16")
+    assert isinstance(found, Estimate)
+    return found.samples_per_second
+
+
+def measured(step_s: float, instance: str = "g4dn.xlarge", source: Source = "measured", **changes: object) -> Receipt:
+    """Two repeats of equal steps of 64 items."""
+    base = examples.receipt((examples.repeat(0, step_s), examples.repeat(1, step_s)), instance, source=source)
+    cell = {
+        "workload": workload(),
+        "precision": "fp16",
+        "kind": "cuda",
+        "micro_batch_size": 64,
+        "accumulation_steps": 1,
+    }
+    return base.model_copy(update={"spec": base.spec.model_copy(update=cell | changes)})
+
+
+@pytest.mark.parametrize(("slower", "inside"), [(1.5, True), (1.9, True), (2.0, False), (1 / 1.9, True), (0.5, False)])
+def test_a_cell_is_estimated_as_if_it_had_not_been_measured(slower, inside):
+    # Without its own residual nothing near was measured: sigma 0.4, a factor of exp(1.6449 x 0.4) = 1.931 either way.
+    rate = modelled_rate()
+    (found,) = leave_one_out([measured(64 / rate * slower)], Calibration(residuals=(OWN,)))
+    assert found.samples_per_second == pytest.approx(rate / slower)
+    assert found.est_samples_per_second == pytest.approx(rate)
+    assert found.relative_error == pytest.approx(slower - 1)
+    assert found.inside is inside
+    assert (found.workload, found.instance) == ("wide", "g4dn.xlarge")
+
+
+def test_the_cells_beside_it_do_count():
+    # The same model on another T4 ran at half of the modelled rate: that carries over whole, and 6 % of spread remain.
+    rate = modelled_rate()
+    beside = residual("g4dn.2xlarge", OWN.chip, OWN.family, "cuda", ratio=2.0)
+    known = Calibration(residuals=(OWN.model_copy(update={"ratio": 50.0}), beside))
+    (found,) = leave_one_out([measured(2 * 64 / rate)], known)
+    assert found.est_samples_per_second == pytest.approx(rate / 2)
+    assert found.relative_error == pytest.approx(0, abs=1e-9)
+    assert "g4dn.2xlarge" in found.calibrated_on
+
+
+def test_only_what_was_measured_and_can_be_estimated_is_checked():
+    failed = examples.receipt(repeats=(), outcome="out_of_memory", reason="16 GiB")
+    cannot_train = measured(0.1, "inf1.xlarge")
+    assert leave_one_out([measured(0.1, source="replayed"), failed, cannot_train], Calibration()) == []
+
+
+def test_a_receipt_that_no_catalogue_knows_has_a_line_and_breaks_nothing(project):
+    folder = project / "results/receipts"
+    gone = workload().model_copy(update={"target": "nowhere.Model", "name": "gone"})
+    receipt.write(measured(64 / modelled_rate()), folder / "wide/smoke/g4dn.xlarge.json")
+    receipt.write(measured(0.1, workload=gone), folder / "gone/smoke/g4dn.xlarge.json")
+    receipt.write(measured(0.1, "x9.mega"), folder / "wide/smoke/x9.mega.json")
+    (folder / "wide/smoke/cut.json").write_text("{")
+    lines = estimates.checks(project, Calibration())
+    assert len(lines) == 3
+    assert lines[0].startswith("gone on g4dn.xlarge: not checked: ")
+    assert "estimated without it (+0%), inside its 90 % interval" in lines[1]
+    assert lines[2].startswith("wide on x9.mega: not checked: instance 'x9.mega' is not known")
