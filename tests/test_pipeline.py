@@ -8,10 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import examples
 import pytest
 import yaml
 
+import examples
 from yocobench import receipt
 from yocobench.schema import WorkloadConfig
 

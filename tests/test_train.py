@@ -138,3 +138,19 @@ def test_a_read_only_folder_loses_no_measurement(study):
     assert "results/r.json: receipt not written" in done.stderr
     runs = open_store(study).client.search_runs([open_store(study).experiment_id], "tags.level = 'cell'")
     assert len(runs) == 1  # logged all the same
+
+
+def test_a_cell_whose_dvc_was_killed_stops_and_keeps_its_steps(study):
+    add_toy(study, "endless", sleep_s=0.05)
+    command = f"{sys.executable} -m yocobench.train workload=endless instance=local receipt=r.json"
+    command += " protocol.max_steps=100000 protocol.max_measure_s=100"
+    # The shell stands for dvc: it is killed alone, and the cell is left without a parent that waits.
+    with subprocess.Popen(
+        ["sh", "-c", f"{command}; true"], stderr=subprocess.PIPE, text=True, env={**os.environ, "DVC_STAGE": "train@x"}
+    ) as shell:
+        for line in shell.stderr:
+            if "measure" in line:
+                break
+        shell.kill()
+        shell.communicate(timeout=60)  # until the cell closes the pipe
+    assert receipt.read(study / "r.json").measurement.outcome == "interrupted"

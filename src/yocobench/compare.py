@@ -2,6 +2,7 @@
 
     python -m yocobench.compare                                   # as `dvc repro` does
     python -m yocobench.compare objective=fastest job.deadline_h=12 job.tokens=1e9      # what if: printed only
+    python -m yocobench.compare -m objective=cheapest,fastest job.deadline_h=12,72      # several side by side
     python -m yocobench.compare output=json | tail -n 1           # for scripts: one line, laid out as decision.json
 
 Nothing is trained here. Runs are found by cell key, so those of a Hydra sweep or of a colleague on the same store
@@ -18,7 +19,7 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from rich.console import Console
 
-from yocobench import config, estimates, evidence, prices
+from yocobench import config, estimates, evidence, prices, sweep
 from yocobench.bench import hardware
 from yocobench.bench.measurement import Detected
 from yocobench.candidates import candidate, terms
@@ -36,7 +37,6 @@ from yocobench.selection.page import chart
 from yocobench.tracking import Store, open_store
 
 RESULTS = Path("results")
-PLAIN_COLUMNS = 160
 
 
 def main(cfg: Config) -> None:
@@ -53,40 +53,28 @@ def main(cfg: Config) -> None:
         _decide(cfg, config.workload(name), instances, detected, snapshot, store, known, root) for name in cfg.workloads
     ]
     decisions = tuple(decision for decision, _ in made)
-    # Piped or logged, 80 columns would fold every reason into a ribbon.
-    console = Console() if sys.stdout.isatty() else Console(width=PLAIN_COLUMNS)
+    if sweep.running():
+        sweep.record_scenario(layout.line(decisions))  # shown side by side when all are done
+        if cfg.output == "json":
+            print(layout.line(decisions))
+        return
+    console = Console() if sys.stdout.isatty() else Console(width=tables.PLAIN_COLUMNS)
     console.print(tables.terminal(decisions))
     changed = [one for one in HydraConfig.get().overrides.task if not one.startswith("output=")]
     if changed:
         print(f"What if {', '.join(changed)}: shown, not kept. To keep it, change params.yaml and type dvc repro")
     else:
-        _keep(
-            cfg,
-            root,
-            store,
-            snapshot,
-            decisions,
-            estimates.checks(root, known),
-            [line for _, told in made for line in told],
-        )
+        fits = [line for _, lines in made for line in lines]
+        _keep(root, store, decisions, reproduce(cfg, snapshot), estimates.checks(root, known), fits)
     if cfg.output == "json":
         print(layout.line(decisions))
 
 
-def _keep(
-    cfg: Config,
-    root: Path,
-    store: Store,
-    snapshot: prices.PriceList,
-    decisions: tuple[Decision, ...],
-    checks: list[str],
-    fits: list[str],
-) -> None:
-    """Write the pages, log them."""
-    told = (reproduce(cfg, snapshot), checks, fits)
+def _keep(root: Path, store: Store, decisions: tuple[Decision, ...], *notes: list[str]) -> None:
+    """Write the pages and log them. `notes`: how to reproduce, checks of the estimates, fits of the subsets."""
     pages = {
-        "decision.html": page.html(decisions, *told),
-        "decision.md": report.markdown(decisions, *told),
+        "decision.html": page.html(decisions, *notes),
+        "decision.md": report.markdown(decisions, *notes),
         "decision.svg": chart.svg(decisions),
     }
     _write(root, decisions, pages)

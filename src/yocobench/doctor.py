@@ -161,7 +161,9 @@ def _prices(cfg: Config, root: Path) -> Line:
     today = dt.datetime.now(dt.UTC).date()
     text = prices.age(snapshot, cfg.price_stale_after_days, cfg.region, cfg.usage_class, today)
     stale = snapshot.stale(cfg.price_stale_after_days, cfg.region, cfg.usage_class, today)
-    return Line("prices", text, "note" if stale else "ok", "dvc repro -f prices (with AWS credentials)" if stale else "")
+    return Line(
+        "prices", text, "note" if stale else "ok", "dvc repro -f prices (with AWS credentials)" if stale else ""
+    )
 
 
 def _remote(root: Path) -> Line:

@@ -97,6 +97,7 @@ def measured_rate(repeats: Sequence[RecordedRepeat]) -> Rate:
 class Seen(NamedTuple):
     """A trend in the steps of one repeat."""
 
+    run_id: str
     found: extrapolate.Found
     settled_samples_per_second: float
     """Over the steps after it."""
@@ -109,18 +110,29 @@ def seen(evidence: Evidence) -> list[Seen]:
         times = evidence.curves.get(one.run_id, RecordedCurve()).step_times_s
         for found in extrapolate.trends(times, burstable=evidence.instance.burst is not None):
             settled = one.samples_per_step / statistics.fmean(times[found.at_step :])
-            result.append(Seen(found, settled))
+            result.append(Seen(one.run_id, found, settled))
     return result
 
 
 def rate(evidence: Evidence) -> Rate:
-    """The measured rate; where the steps show a trend, its interval reaches the rate that they settled at."""
-    base = measured_rate(evidence.counted)
-    settled = [one.settled_samples_per_second for one in seen(evidence)]
-    return base.model_copy(
+    """The measured rate. Of a repeat whose steps show a trend, the rate that they settled at: a job is long.
+
+    Whether it would have is not known, so the interval holds the plain mean as well.
+    """
+    after = {one.run_id: one.settled_samples_per_second for one in seen(evidence)}
+    plain = measured_rate(evidence.counted)
+    if not after:
+        return plain
+    settled = measured_rate(
+        [
+            one.model_copy(update={"samples_per_second": after.get(one.run_id, one.samples_per_second)})
+            for one in evidence.counted
+        ]
+    )
+    return settled.model_copy(
         update={
-            "low_samples_per_second": min([base.low_samples_per_second, *settled]),
-            "high_samples_per_second": max([base.high_samples_per_second, *settled]),
+            "low_samples_per_second": min(settled.low_samples_per_second, plain.samples_per_second),
+            "high_samples_per_second": max(settled.high_samples_per_second, plain.samples_per_second),
         }
     )
 
@@ -133,8 +145,8 @@ def warnings(evidence: Evidence) -> tuple[str, ...]:
         same = [one for one in everything if one.found.trend == trend]
         worst = max(same, key=lambda one: one.found.change)
         said.append(
-            f"in {len(same)} of {len(evidence.counted)} repeat(s), {worst.found.text}; its interval reaches the rate "
-            f"after that, {worst.settled_samples_per_second:,.1f} {evidence.planned.spec.workload.sample_unit}s/s"
+            f"in {len(same)} of {len(evidence.counted)} repeat(s), {worst.found.text}; reckoned with the rate after "
+            f"that, {worst.settled_samples_per_second:,.1f} {evidence.planned.spec.workload.sample_unit}s/s"
         )
     if evidence.recorded_under:
         said.append(evidence.recorded_under)
@@ -163,7 +175,7 @@ class SubsetFit:
 
     def job_rate(self, job_samples: float) -> Rate:
         """Rate on a job of that many samples, as far off to either side as the fit was on the largest subset."""
-        measured = measured_rate(self.evidence.counted)
+        measured = rate(self.evidence)
         mean = measured.samples_per_second
         est = job_samples / (self.fitted.est_seconds(job_samples) - self.fitted.fixed_s)
         off = max(self.fitted.relative_error or 0.0, measured.high_samples_per_second / mean - 1)
@@ -179,7 +191,7 @@ class SubsetFit:
         """For the page."""
         spec = self.evidence.planned.spec
         unit = f"{spec.workload.sample_unit}s/s"
-        measured = measured_rate(self.evidence.counted)
+        measured = rate(self.evidence)
         text = (
             f"{spec.workload.name} on {spec.instance}: from {', '.join(self.names[:-1])}, "
             f"~{self.est_samples_per_second:,.1f} {unit} on {self.names[-1]}; {measured.source} there "
@@ -196,18 +208,12 @@ def subset_fit(evidence: Evidence) -> SubsetFit | None:
 
     Of each subset, one pass over it: its size, and that over its rate.
     """
-    row = [*evidence.smaller, evidence]
-    usable = (
-        [
-            (one.planned.spec.dataset_items, one)
-            for one in row
-            if one.counted and one.counted[0].source == evidence.counted[0].source
-        ]
-        if evidence.counted
-        else []
-    )
+    row = [one for one in (*evidence.smaller, evidence) if one.counted]
+    usable = [
+        (one.planned.spec.dataset_items, one) for one in row if one.counted[0].source == row[-1].counted[0].source
+    ]
     points = {
-        items: (one, extrapolate.Point(items, items / measured_rate(one.counted).samples_per_second))
+        items: (one, extrapolate.Point(items, items / rate(one).samples_per_second))
         for items, one in usable
         if items is not None
     }

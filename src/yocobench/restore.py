@@ -1,13 +1,15 @@
 """Log every receipt that the MLflow store lacks: after a fresh clone, a lost store, or a store that was down.
 
-    python -m yocobench.restore
+    python -m yocobench.restore [FOLDER ...]
 
+Looks under results/receipts and mlruns/receipts, and in the folders given besides.
 Receipts stay as they are: DVC owns those under results/.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from yocobench import config, receipt
@@ -16,12 +18,12 @@ from yocobench.tracking import Store, open_store
 FOLDERS = ("results/receipts", "mlruns/receipts")
 
 
-def restore(root: Path, store: Store | None = None) -> tuple[int, list[str]]:
+def restore(root: Path, store: Store | None = None, more: Sequence[str] = ()) -> tuple[int, list[str]]:
     """Log the receipts of `root`: how many were read and are now in the store, and one line per receipt that is bad.
 
     Raises StoreError: the store cannot be used. Receipts logged before that stay logged; run it again.
     """
-    paths = sorted(path for folder in FOLDERS for path in (root / folder).rglob("*.json"))
+    paths = sorted(path for folder in (*FOLDERS, *more) for path in (root / folder).rglob("*.json"))
     if not paths:
         return 0, []
     store = store or open_store(root)
@@ -40,7 +42,7 @@ def restore(root: Path, store: Store | None = None) -> tuple[int, list[str]]:
 def main() -> int:
     """Print what was done. Exit status 0; 1 when a receipt is bad; 2 when the store cannot be used."""
     try:
-        good, problems = restore(config.root())
+        good, problems = restore(config.root(), more=sys.argv[1:])
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -1,4 +1,4 @@
-"""Hydra multirun: one failed job stops none of the others, and all failures are listed at the end."""
+"""Hydra multirun: one failed job stops none of the others; failures and scenarios are listed at the end."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 FAILURE = "failed.txt"
+SCENARIO = "decision.json"
 
 
 def running() -> bool:
@@ -34,12 +35,35 @@ def record_failure(error: BaseException) -> None:
     (folder / FAILURE).write_text(f"{hydra.job.override_dirname}\n{text}\n")
 
 
+def record_scenario(decision: str) -> None:
+    """Leave what the job decided (a text as in results/decision.json) in its folder, its overrides before it."""
+    hydra = HydraConfig.get()
+    folder = Path(hydra.sweep.dir) / str(hydra.job.num)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / SCENARIO).write_text(f"{' '.join(hydra.overrides.task)}\n{decision}\n")
+
+
+def _show_scenarios(folder: Path) -> None:
+    """All that was decided, one under the other, in the order of the jobs."""
+    paths = sorted(folder.glob(f"*/{SCENARIO}"), key=lambda path: int(path.parent.name))
+    if not paths:
+        return
+    from rich.console import Console
+
+    from yocobench.selection import decision, tables
+
+    read = [path.read_text().partition("\n") for path in paths]
+    table = tables.scenarios([(overrides, decision.load(text)) for overrides, _, text in read])
+    (Console() if sys.stdout.isatty() else Console(width=tables.PLAIN_COLUMNS)).print(table)
+
+
 class ListFailures(Callback):
     """conf/config.yaml: hydra.callbacks."""
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Print every failure; exit status 1 if there is one."""
+        """Print every scenario and every failure; exit status 1 if there is a failure."""
         folder = Path(config.hydra.sweep.dir)
+        _show_scenarios(folder)
         failures = sorted(folder.glob(f"*/{FAILURE}"), key=lambda path: int(path.parent.name))
         if not failures:
             return

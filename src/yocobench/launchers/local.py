@@ -31,6 +31,7 @@ from yocobench.schema import CellSpec, Instance
 
 GRACE_S = 20.0  # from SIGTERM to SIGKILL: time to write the partial result
 SAMPLE_EVERY_S = 2.0
+PARENT = os.getppid()
 
 
 @dataclass
@@ -125,6 +126,8 @@ def _watch(
         selector.register(read_end, selectors.EVENT_READ)
         while True:
             ready = selector.select(timeout=1.0)
+            if "DVC_STAGE" in os.environ and os.getppid() != PARENT and not stop:
+                stop.append(signal.SIGTERM)  # `dvc repro` was killed: nobody waits for this cell any more
             if not asked and (stop or time.monotonic() > deadline):
                 timed_out, asked = not stop, True
                 deadline = time.monotonic() + GRACE_S

@@ -13,6 +13,8 @@ from rich.text import Text
 from yocobench.selection import report
 from yocobench.selection.decision import Decision
 
+PLAIN_COLUMNS = 160
+"""Width of what is piped or logged: 80 columns would fold every reason into a ribbon."""
 PLOT_COLUMNS = (
     *("workload", "instance", "source", "hours", "hours_low", "hours_high"),
     *("cost_usd", "cost_low_usd", "cost_high_usd"),
@@ -34,6 +36,19 @@ def terminal(decisions: Sequence[Decision]) -> Group:
             shown.add_row(left.instance, left.status, "", "", "", left.reason, style="dim")
         parts += [shown, Text(one.sentence + "\n")]
     return Group(*parts)
+
+
+def scenarios(asked: Sequence[tuple[str, Sequence[Decision]]]) -> Table:
+    """Several what-ifs side by side: what was changed, and what was decided for each workload."""
+    shown = Table()
+    for name in ("what if", "workload", "verdict", "instance", "hours", "cost, USD", "best"):
+        shown.add_column(name, overflow="fold")
+    for changed, decisions in asked:
+        for one in decisions:
+            row = one.row(one.chosen) if one.chosen else None
+            cells = report.cells(row, one) if row else ("none", *[""] * 6)
+            shown.add_row(Text(changed), one.workload, one.verdict, cells[0].strip("*"), *(cells[i] for i in (2, 3, 6)))
+    return shown
 
 
 def metrics(decisions: Sequence[Decision]) -> dict[str, dict[str, str | float | None]]:

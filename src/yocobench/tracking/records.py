@@ -121,4 +121,5 @@ def known(values: Mapping[str, float | None]) -> dict[str, float]:
 
 
 def _heldout(values: Mapping[str, float]) -> dict[str, float]:
-    return {f"{HELDOUT_PREFIX}{name}": value for name, value in values.items()}
+    """`heldout_loss`, `heldout_initial_loss`: the workload's own prefix, if it has one, is not said twice."""
+    return {HELDOUT_PREFIX + name.replace(HELDOUT_PREFIX, ""): value for name, value in values.items()}

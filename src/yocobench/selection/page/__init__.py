@@ -141,7 +141,8 @@ class View:
             for row in sorted(front, key=lambda row: row.hours)
         ]
         word = f"{decision.chosen} is chosen" if decision.chosen else "nothing meets the limits"
-        return f"Time against cost of the whole job, as asked: {word}. On the Pareto front, fastest first: {'; '.join(named)}."
+        asked = f"Time against cost of the whole job, as asked: {word}."
+        return f"{asked} On the Pareto front, fastest first: {'; '.join(named)}."
 
 
 def _style() -> str:

@@ -1,0 +1,85 @@
+"""python -m yocobench.compare as a command: what a script reads. The decision itself: test_selection_*.py."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from conftest import REPOSITORY
+from plan_cases import write_text
+from selection_cases import candidate, terms, without_number
+from yocobench.selection import decision as layout
+from yocobench.selection import tables
+from yocobench.selection.decide import decide_workload
+
+STUDY = ("workloads=[yoco-lm]", "instances=[local,m5a.large,g4dn.xlarge,inf1.xlarge]")
+
+
+@pytest.fixture
+def study(tracked: Path) -> Path:
+    write_text(tracked, [7] * 400_000)
+    shutil.copy(REPOSITORY / "data" / "prices.json", tracked / "data" / "prices.json")
+    return tracked
+
+
+def compare(*arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "yocobench.compare", *arguments, *STUDY],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "AWS_EC2_METADATA_DISABLED": "true"},
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_the_last_line_is_the_decision_and_what_if_keeps_nothing(study: Path):
+    printed = compare("output=json", "objective=fastest", "job.deadline_h=3000")
+    last = printed.splitlines()[-1]
+    assert json.loads(last)["schema"] == "yocobench.decision/1"
+    [decision] = layout.load(last)
+    assert decision.workload == "yoco-lm"
+    assert decision.asked.objective == "fastest"
+    assert decision.chosen == "g4dn.xlarge"
+    assert decision.sentence in " ".join(printed.split())
+    assert "shown, not kept" in printed
+    assert "output=json" not in printed
+    assert not (study / "results").exists()
+
+
+@pytest.mark.slow
+def test_several_scenarios_stand_side_by_side(study: Path):
+    printed = compare("-m", "objective=cheapest,fastest", "job.deadline_h=0.001,3000", "job.budget_usd=null")
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in printed.splitlines() if "│" in line]
+    told = {tuple(row[0].split()[:2]): row[3] for row in rows if row[1] == "yoco-lm"}
+    assert told == {
+        ("objective=cheapest", "job.deadline_h=0.001"): "none",
+        ("objective=cheapest", "job.deadline_h=3000"): "g4dn.xlarge",
+        ("objective=fastest", "job.deadline_h=0.001"): "none",
+        ("objective=fastest", "job.deadline_h=3000"): "g4dn.xlarge",
+    }
+    assert not (study / "results").exists()
+
+
+def test_scenarios_say_what_was_changed_and_what_was_decided():
+    good = decide_workload([candidate("slow", 10, "0.1")], terms())
+    none = decide_workload([without_number("old", "excluded", "retired")], terms(baseline="old"))
+    out = io.StringIO()
+    table = tables.scenarios([("restrict.instances=[slow]", [good]), ("objective=fastest", [none])])
+    Console(file=out, width=120).print(table)
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in out.getvalue().splitlines() if "│" in line]
+    # 3.6 million images at 10 per second are 100 h, at 0.1 USD 10 USD.
+    assert rows == [
+        ["restrict.instances=[slow]", "yoco-det", "measured", "slow", "100", "10", "100 %"],
+        ["objective=fastest", "yoco-det", "infeasible", "none", "", "", ""],
+    ]
