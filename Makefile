@@ -8,7 +8,7 @@ decide: .venv/installed  ## measure this machine, decide, print the answer
 	dvc repro
 
 test: .venv/installed  ## the whole suite
-	pytest
+	pytest -n auto --dist worksteal
 
 lint: .venv/installed  ## style, types, import rules
 	ruff check .
