@@ -42,7 +42,7 @@ def content(part: bundle.Part) -> dict[str, bytes]:
 @pytest.mark.slow
 def test_a_box_really_trains_the_cell_and_its_receipt_comes_home(world: World):
     world.boxes.train = "real"
-    measurement = world.run("m5a.large", poll_s=0.5, heartbeat_s=1)
+    measurement = world.run("m5a.large", poll_s=0.5, heartbeat_s=1, torch_cpu_index="https://wheels.invalid/cpu")
     assert (measurement.outcome, measurement.source, measurement.reason) == ("ok", "measured", "")
     assert len(measurement.repeats[0].step_times_s) == 3
     assert measurement.detected.instance_type == "m5a.large"  # by the metadata service
@@ -62,7 +62,7 @@ def test_a_box_really_trains_the_cell_and_its_receipt_comes_home(world: World):
     ]
     assert "unattended-upgrades.service" in notes(home, "systemctl")[0]
     (pip,) = notes(home, "pip")
-    assert "--constraint constraints.txt --extra-index-url" in pip
+    assert "--constraint constraints.txt --extra-index-url https://wheels.invalid/cpu" in pip
     assert pip.endswith("--editable repo")
 
 
