@@ -19,7 +19,7 @@ from rich.console import Console
 from yocobench import config, receipt, worth
 from yocobench.bench import hardware
 from yocobench.launchers import build_launcher
-from yocobench.launchers.signals import stop_requests
+from yocobench.launchers.signals import INTERRUPTED_STATUS, stop_requests
 from yocobench.plan import PlannedCell, plan_cell
 from yocobench.progress import Reporter
 from yocobench.receipt import write_atomic
@@ -27,7 +27,6 @@ from yocobench.schema import CellSpec, Config, Instance, LauncherConfig
 
 LAUNCHED = Path("data/launched.txt")
 POLL_S = 0.5
-INTERRUPTED_STATUS = 130
 
 
 def main(cfg: Config) -> int:
@@ -59,7 +58,8 @@ def _side_by_side(cfg: Config, root: Path, parallelism: int) -> bool:
                 running.append(process)
             time.sleep(POLL_S)
         for process in running:
-            process.terminate()  # each ends its own box, and is waited for
+            process.terminate()  # each ends its own box: all at once, for each is paid by the second
+        for process in running:
             process.join()
     return bool(stop)
 

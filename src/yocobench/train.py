@@ -24,6 +24,7 @@ from yocobench.bench.peak import peak_flops_per_second
 from yocobench.bench.statistics import occupied_s, summarize
 from yocobench.launchers import build_launcher
 from yocobench.launchers.base import Launcher
+from yocobench.launchers.signals import INTERRUPTED_STATUS
 from yocobench.plan import PlannedCell, detected_chip, plan_cell
 from yocobench.progress import Reporter
 from yocobench.receipt import Provenance, Receipt
@@ -31,7 +32,6 @@ from yocobench.schema import Config
 
 STANDALONE = Path("mlruns/receipts")
 ARTIFACTS = ("constraints.txt", "params.yaml")
-INTERRUPTED_STATUS = 130  # what a shell reports after Ctrl-C
 
 
 def main(cfg: Config) -> int:

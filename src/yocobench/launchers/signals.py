@@ -6,6 +6,9 @@ import contextlib
 import signal
 from collections.abc import Iterator
 
+INTERRUPTED_STATUS = 130
+"""What a shell reports after Ctrl-C: DVC then stops, and runs the stage again next time."""
+
 
 @contextlib.contextmanager
 def stop_requests() -> Iterator[list[int]]:
