@@ -16,7 +16,7 @@ import pytest
 from aws_stand_in import aws_account  # noqa: F401
 from ec2_guest import TESTS, notes
 from ec2_world import BUCKET, PROTOCOL, World, ec2_world, git_checkout, s3_bucket  # noqa: F401
-from yocobench import config, receipt
+from yocobench import receipt
 from yocobench.aws import bundle, guest, session
 from yocobench.bench.data.text import TokenFile, header
 from yocobench.bench.measurement import Measurement
@@ -71,7 +71,7 @@ def test_the_command_line_launches_records_and_closes(world: World, store_templa
     shutil.copy(store_template, world.root / "mlruns/mlflow.db")
     world.cell("m5a.large")
     words = ["workload=toy", "subset=smoke", "instance=m5a.large", "launcher=ec2", "receipt=results/one.json"]
-    words += [f"launcher.args.{word}" for word in (f"bucket={BUCKET}", "confirm=true", "poll_s=0.2", "heartbeat_s=0.2")]
+    words += [f"launcher.{word}" for word in (f"bucket={BUCKET}", "confirm=true", "poll_s=0.2", "heartbeat_s=0.2")]
     words += [f"protocol.{word}" for word in PROTOCOL]
     environment = {**os.environ, "PYTHONPATH": str(TESTS)}
     command = [sys.executable, "-m", "yocobench.train", *words]
@@ -268,7 +268,7 @@ def test_credentials_that_end_before_the_box_are_refused(world: World, monkeypat
 
 
 def test_a_bucket_is_asked_for_before_anything_else(world: World):
-    with pytest.raises(ValueError, match=r"args.bucket is null.*aws s3 mb"):
+    with pytest.raises(ValueError, match=r"bucket is null.*aws s3 mb"):
         world.run("m5a.large", bucket=None)
 
 
@@ -277,9 +277,3 @@ def test_this_machine_is_measured_here(world: World, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(LocalLauncher, "run", lambda *_: here)
     assert world.run("local") is here
     assert world.aws.calls == []
-
-
-def test_the_shipped_settings_are_complete_and_ask_first():
-    args = config.entry("launcher", "ec2").args
-    assert args["confirm"] is False
-    assert args["bucket"] is None

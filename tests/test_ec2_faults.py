@@ -201,7 +201,7 @@ def test_nothing_starts_without_confirmation_or_over_the_cap(world: World, capsy
     asked = world.run("m5a.large", confirm=False)
     assert (asked.outcome, asked.reason) == (
         "unmeasured",
-        "planned only, worst case 0.06 USD: launcher.args.confirm=true starts it",
+        "planned only, worst case 0.06 USD: launcher.confirm=true starts it",
     )
     assert "at most 22 min and then off: worst case 0.06 USD" in capsys.readouterr().err
     over = world.run("m5a.large", max_usd="0.05")

@@ -31,7 +31,7 @@ def test_boxes_run_side_by_side_and_train_collects_without_a_second_launch(world
     for name in ("m5a.large", "c6i.8xlarge"):
         world.cell(name)
     args = {**HURRY, "allow_dirty": True, "poll_s": 0.5}
-    done = stage(world, "launcher=ec2", *(f"launcher.args.{key}={str(v).lower()}" for key, v in args.items()))
+    done = stage(world, "launcher=ec2", *(f"launcher.{key}={str(v).lower()}" for key, v in args.items()))
     assert done.returncode == 0, done.stderr
     assert "2 cell(s) to measure" in done.stdout  # not this machine, not the retired type
     assert (world.root / launch.LAUNCHED).read_text() == "ec2\n"

@@ -286,5 +286,5 @@ def test_a_mistyped_override_is_a_users_error(run: Run):
 
 
 def test_the_default_cap_is_the_launchers(run: Run):
-    _, out = run("launcher.args.max_usd='0.1'", instances="g4dn.xlarge")
+    _, out = run("launcher.max_usd='0.1'", instances="g4dn.xlarge")
     assert f"over the cap of {Decimal('0.1')} USD" in out

@@ -51,7 +51,7 @@ def names(group: str) -> list[str]:
 
 def load(raw: DictConfig) -> Config:
     """A composed config, validated. Raises ValueError listing every error."""
-    return _validate(Config, raw, "the composed config")
+    return validate(Config, raw, "the composed config")
 
 
 def entry(group: str, name: str) -> Any:
@@ -60,7 +60,7 @@ def entry(group: str, name: str) -> Any:
     Raises ValueError: no such file (with the nearest names), or every error in it.
     """
     _check_known(group, name)
-    return _validate(GROUPS[group], _compose(f"{group}/{name}")[group], f"conf/{group}/{name}.yaml")
+    return validate(GROUPS[group], _compose(f"{group}/{name}")[group], f"conf/{group}/{name}.yaml")
 
 
 def instance(name: str) -> Instance:
@@ -80,13 +80,13 @@ def subset(name: str) -> Subset:
 
 def images() -> MachineImages:
     """conf/images.yaml: the machine image of each accelerator family."""
-    return _validate(MachineImages, _load("conf/images.yaml"), "conf/images.yaml")
+    return validate(MachineImages, _load("conf/images.yaml"), "conf/images.yaml")
 
 
 def study(overrides: list[str] | None = None) -> Study:
     """params.yaml with overrides, without any cell's parts."""
     raw = OmegaConf.merge(_load("params.yaml"), OmegaConf.from_dotlist(overrides or []))
-    return _validate(Study, raw, "params.yaml")
+    return validate(Study, raw, "params.yaml")
 
 
 def stage(main: Callable[[Config], int | None]) -> Callable[[], None]:
@@ -185,7 +185,8 @@ def _typed(value: Any, kind: type[Model]) -> Model:
     return value
 
 
-def _validate(kind: type[Model], raw: Any, where: str) -> Model:
+def validate(kind: type[Model], raw: Any, where: str) -> Model:
+    """Raw values as that model. Raises ValueError with every error in them, each with its path behind `where`."""
     try:
         plain = OmegaConf.to_container(raw, resolve=True) if OmegaConf.is_config(raw) else raw
         return kind.model_validate(plain)

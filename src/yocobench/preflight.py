@@ -33,7 +33,7 @@ COLUMNS = ("credentials", "offered", "quota", "image", "network", "worst case", 
 def run(cfg: Config, max_usd: Decimal | None, request_quota: bool, console: Console) -> int:
     """Check the study and print the answers. Raises AwsError, ValueError."""
     now = dt.datetime.now(dt.UTC)
-    settings = Ec2Settings.model_validate(cfg.launcher.args)
+    settings = config.validate(Ec2Settings, cfg.launcher.args, f"conf/launcher/{cfg.launcher.name}.yaml")
     if max_usd is not None:
         settings = settings.model_copy(update={"max_usd": max_usd})
     who = identity.whoami(settings.region)
@@ -86,7 +86,7 @@ def _over_cap(candidates: list[Candidate], cells: int, settings: Ec2Settings) ->
         return []
     return [
         f"the study: {cells} cells on each of {len(candidates)} types cost {total} USD at worst, over the cap of "
-        f"{settings.max_usd} USD; launcher.args.max_usd={total.to_integral_value('ROUND_CEILING')} covers them all"
+        f"{settings.max_usd} USD; launcher.max_usd={total.to_integral_value('ROUND_CEILING')} covers them all"
     ]
 
 
@@ -116,9 +116,9 @@ def main(argv: list[str] | None = None) -> None:
     """The command; Hydra composes the configuration from what argparse leaves over."""
     parser = argparse.ArgumentParser(prog="python -m yocobench.preflight", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
-    parser.add_argument("--max-usd", type=_usd, help="cap on the bill instead of launcher.args.max_usd")
+    parser.add_argument("--max-usd", type=_usd, help="cap on the bill instead of launcher.max_usd")
     parser.add_argument("--request-quota", action="store_true", help="print the commands that ask for more vCPUs")
-    parser.add_argument("overrides", nargs="*", help="region=eu-west-1 launcher.args.volume_gb=200 ...")
+    parser.add_argument("overrides", nargs="*", help="region=eu-west-1 launcher.volume_gb=200 ...")
     given = parser.parse_args(argv)
     chosen = [] if any(text.startswith("launcher=") for text in given.overrides) else ["launcher=ec2"]
 

@@ -59,7 +59,7 @@ def commit_to_send(root: Path, allow_dirty: bool) -> str:
     if changed and not allow_dirty:
         raise ValueError(
             f"uncommitted changes in {', '.join(line[3:] for line in changed)}: commit them, or send them as they are "
-            "with launcher.args.allow_dirty=true (the receipt then says `dirty`)"
+            "with launcher.allow_dirty=true (the receipt then says `dirty`)"
         )
     stashed = _git(root, "-c", "user.name=yocobench", "-c", "user.email=none", "stash", "create") if changed else ""
     return stashed or _git(root, "rev-parse", "HEAD")
@@ -158,7 +158,7 @@ def _vendored(workload: WorkloadConfig) -> Iterator[tuple[str, bytes | Path]]:
         raise ValueError(
             f"conf/workload/{workload.name}.yaml: its package {package!r} has {size / 1e6:.0f} MB, too much to send "
             f"along (limit {MAX_VENDORED_BYTES / 1e6:.0f} MB). If pip can install it, put the class into a small "
-            "module and name the package in launcher.args.extra_packages"
+            "module and name the package in launcher.extra_packages"
         )
     yield from files
 

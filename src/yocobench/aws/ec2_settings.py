@@ -1,4 +1,4 @@
-"""The args of conf/launcher/ec2.yaml, typed; the comments there say what each is for."""
+"""The settings in conf/launcher/ec2.yaml, typed; the comments there say what each is for."""
 
 from __future__ import annotations
 

@@ -128,7 +128,7 @@ class Ledger:
             if taken + entry.worst_usd > max_usd:
                 raise OverCap(
                     f"worst case {entry.worst_usd:.2f} USD, and {taken:.2f} USD are spent or reserved in the last "
-                    f"{window_h:g} h: over the cap of {max_usd} USD (launcher.args.max_usd)"
+                    f"{window_h:g} h: over the cap of {max_usd} USD (launcher.max_usd)"
                 )
             if sum(other.state in HOLDING for other in self.entries()) >= most_boxes:
                 return False

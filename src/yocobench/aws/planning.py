@@ -32,7 +32,7 @@ def make(spec: CellSpec, instance: Instance, root: Path, settings: Ec2Settings) 
     region = settings.region
     if settings.bucket is None:
         raise ValueError(
-            f"conf/launcher/ec2.yaml: args.bucket is null: name an S3 bucket of yours in {region}, or make one: "
+            f"conf/launcher/ec2.yaml: bucket is null: name an S3 bucket of yours in {region}, or make one: "
             f"`aws s3 mb s3://NAME --region {region}`"
         )
     limit_s = launch_plan.wall_clock_s(spec.protocol, settings.setup_allowance_s)

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from yocobench import config
 from yocobench.aws import bundle, ending, planning
 from yocobench.aws.ec2_settings import Ec2Settings
 from yocobench.aws.launch_plan import LaunchPlan
@@ -30,7 +31,7 @@ class Ec2Launcher(Launcher):
     """One box a cell. Safe for several processes: the ledger has a lock a cell, and one for the sums."""
 
     def __init__(self, **args: object) -> None:
-        self.settings = Ec2Settings.model_validate(args)
+        self.settings = config.validate(Ec2Settings, args, "its settings")
         # Without a confirmation each cell asks, one by one.
         self.parallelism = self.settings.launch_parallelism if self.settings.confirm else 1
         self._waiting: tuple[Ledger, Entry] | None = None
@@ -83,7 +84,7 @@ class Ec2Launcher(Launcher):
         for line in ending.sweep(ledger, plan.region):
             print(f"  {line}", file=sys.stderr)
         if not self._agreed():
-            reason = f"planned only, worst case {plan.worst_usd:.2f} USD: launcher.args.confirm=true starts it"
+            reason = f"planned only, worst case {plan.worst_usd:.2f} USD: launcher.confirm=true starts it"
             return nothing("unmeasured", reason)
         entry = Entry(
             run_id=new_run_id(),

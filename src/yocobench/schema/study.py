@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
 from yocobench.schema.base import DataKind, Fraction, Frozen, ImageFamily, Name, Sourced, UsageClass
 from yocobench.schema.catalogue import Instance
@@ -50,11 +50,17 @@ class Subset(Frozen):
 
 
 class LauncherConfig(Frozen):
-    """conf/launcher/<name>.yaml: where a cell runs."""
+    """conf/launcher/<name>.yaml: where a cell runs. Every further key there goes to the class that `_target_` names."""
+
+    model_config = ConfigDict(extra="allow")
 
     name: Name
     target: str = Field(alias="_target_")
-    args: dict[str, Any] = {}
+
+    @property
+    def args(self) -> dict[str, Any]:
+        """The further keys; the class checks them."""
+        return self.model_extra or {}
 
 
 class MachineImage(Sourced):
