@@ -275,3 +275,16 @@ def test_a_candidate_carries_the_key_of_its_cell():
     found = made("m5a.large", repeat(100))
     assert found.cell_key == examples.spec("m5a.large").key
     assert (found.workload, found.subset, found.instance) == ("yoco-lm", "smoke", "m5a.large")
+
+
+def test_of_several_promises_the_one_that_costs_least_in_all_is_shown_and_its_upfront_part_is_spread_over_the_term():
+    origin = {"source": "made up for tests", "as_of": DAY, "instance_type": "m5a.large", "region": "us-east-1"}
+    year = {**origin, "kind": "reserved", "plan": "standard", "years": 1}
+    dear = {**year, "payment": "No Upfront", "price_usd_per_hour": "0.30", "upfront_usd": "0"}
+    good = {**year, "payment": "All Upfront", "price_usd_per_hour": "0", "upfront_usd": "1752"}
+    long = {**year, "years": 3, "payment": "All Upfront", "price_usd_per_hour": "0", "upfront_usd": "2628"}
+    found = made(priced=prices(commitments=[dear, good, long]))
+    on_demand, reserved = found.tariffs
+    assert (on_demand.paid, on_demand.price.usd_per_hour) == ("on-demand", Decimal("0.36"))
+    assert (reserved.paid, reserved.promise) == ("reserved", "1 year, standard, All Upfront")
+    assert (reserved.price.usd_per_hour, reserved.promise_usd) == (Decimal("0.2"), Decimal(1752))

@@ -46,7 +46,7 @@ def compare(*arguments: str) -> str:
 def test_the_last_line_is_the_decision_and_what_if_keeps_nothing(study: Path):
     printed = compare("output=json", "objective=fastest", "job.deadline_h=3000")
     last = printed.splitlines()[-1]
-    assert json.loads(last)["schema"] == "yocobench.decision/1"
+    assert json.loads(last)["schema"] == "yocobench.decision/2"
     [decision] = layout.load(last)
     assert decision.workload == "yoco-lm"
     assert decision.asked.objective == "fastest"

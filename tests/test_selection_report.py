@@ -33,7 +33,7 @@ def test_the_file_comes_back_as_it_was_written(decision):
 
 def test_money_is_written_as_decimal_strings_under_a_named_schema(decision):
     document = json.loads(dump((decision,)))
-    assert document["schema"] == "yocobench.decision/1"
+    assert document["schema"] == "yocobench.decision/2"
     assert document["decisions"][0]["rows"][0]["cost_usd"] == "1.000000"
 
 

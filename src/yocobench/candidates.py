@@ -13,10 +13,10 @@ from decimal import Decimal
 from yocobench import evidence as evidences
 from yocobench.evidence import REFERENCE, Evidence
 from yocobench.plan import PlannedCell
-from yocobench.prices import PriceList
-from yocobench.schema import Instance, Study, WorkloadConfig
+from yocobench.pricelist import HOURS_PER_YEAR, PriceList
+from yocobench.schema import Instance, Study, UsageClass, WorkloadConfig
 from yocobench.selection import cost, equal_work
-from yocobench.selection.model import Candidate, OneOff, Price, Rate, Status, Terms
+from yocobench.selection.model import Candidate, OneOff, Price, Rate, Status, Tariff, Terms
 
 NOT_MEASURED_YET = ("unmeasured", "interrupted")
 REPEAT_OVERHEAD_S = 30.0
@@ -54,7 +54,7 @@ def candidate(
     status, reason, rate = _number(evidence, estimator, study)
     equal, unequal = _equal_work(evidence, references or {})
     exclusion = planned.exclusion
-    price = _price(instance, study, prices)
+    price = _price(instance, study, prices, study.usage_class)
     one_off = _one_off(evidence, study)
     why_not = "this machine, measured to calibrate: it is not for rent" if instance.detect else ""
     if price is None and not instance.detect:
@@ -70,6 +70,7 @@ def candidate(
         rate=rate,
         one_off=one_off,
         price=price,
+        tariffs=_tariffs(instance, study, prices),
         storage_usd_per_hour=_storage(study, prices),
         burst_surcharge_usd_per_hour=_burst(instance),
         is_cpu_only=planned.spec.kind == "cpu",
@@ -117,10 +118,32 @@ def _one_off(evidence: Evidence, study: Study) -> OneOff:
     return OneOff(total_s=assumed + measured, low_s=assumed / spread + measured, high_s=assumed * spread + measured)
 
 
-def _price(instance: Instance, study: Study, prices: PriceList) -> Price | None:
+def _tariffs(instance: Instance, study: Study, prices: PriceList) -> tuple[Tariff, ...]:
+    """On-demand, spot, reserved and Savings Plan, as far as the snapshot has them for the study's region."""
+    if instance.detect:
+        return ()
+    hourly: tuple[UsageClass, ...] = ("on-demand", "spot")
+    priced = [(kind, _price(instance, study, prices, kind)) for kind in hourly]
+    found = [Tariff(paid=kind, price=price) for kind, price in priced if price is not None]
+    for kind in ("reserved", "savings-plan"):
+        promise = prices.commitment(instance.name, study.region, kind)
+        if promise is None:
+            continue
+        price = Price(
+            usd_per_hour=promise.total_usd / (promise.years * HOURS_PER_YEAR),
+            region=promise.region,
+            usage_class="on-demand",  # as on-demand, nothing interrupts it
+            as_of=promise.as_of,
+            source=promise.source,
+        )
+        found.append(Tariff(paid=promise.kind, price=price, promise=promise.words, promise_usd=promise.total_usd))
+    return tuple(found)
+
+
+def _price(instance: Instance, study: Study, prices: PriceList, usage_class: UsageClass) -> Price | None:
     if instance.detect:
         return None
-    found = prices.find(instance.name, study.region, study.usage_class)
+    found = prices.find(instance.name, study.region, usage_class)
     if found is None:
         return None
     now, band = found.price_usd_per_hour, found.band

@@ -23,6 +23,7 @@ SCHEMA: Final = "yocobench.prices/2"
 OLDER = ("yocobench.prices/1",)
 """Schemas that are read as they are: what they lack is optional."""
 SNAPSHOT = Path("data/prices.json")
+HOURS_PER_YEAR = 8760
 
 
 def _text(value: Any) -> Any:
@@ -81,6 +82,16 @@ class Commitment(Coded):
     price_usd_per_hour: UsdOrNothing
     upfront_usd: UsdOrNothing
 
+    @property
+    def total_usd(self) -> Decimal:
+        """What the promise costs in all, used or not."""
+        return self.upfront_usd + self.price_usd_per_hour * self.years * HOURS_PER_YEAR
+
+    @property
+    def words(self) -> str:
+        """As in "1 year, standard, No Upfront"."""
+        return f"{self.years} year{'s' if self.years > 1 else ''}, {self.plan}, {self.payment}"
+
 
 class Offer(Sourced):
     """Zones in which EC2 offers the type; none: not offered in the region."""
@@ -134,6 +145,12 @@ class PriceList(Frozen):
         key = (instance_type, region, usage_class)
         found = [price for price in self.prices if (price.instance_type, price.region, price.usage_class) == key]
         return min(found, key=lambda price: price.price_usd_per_hour, default=None)
+
+    def commitment(self, instance_type: str, region: str, kind: str) -> Commitment | None:
+        """Of the promises of that kind, the one that costs least in all; None where the snapshot has none."""
+        key = (instance_type, region, kind)
+        found = [one for one in self.commitments if (one.instance_type, one.region, one.kind) == key]
+        return min(found, key=lambda one: one.total_usd, default=None)
 
     def offer(self, instance_type: str, region: str) -> Offer | None:
         """Where the type was offered when it was last asked; None: never asked."""

@@ -7,20 +7,17 @@ import json
 from decimal import Decimal
 from typing import Literal
 
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from yocobench.bench.measurement import Source
-from yocobench.schema import Frozen, UsageClass
+from yocobench.schema import UsageClass
+from yocobench.selection.bills import Bills
 from yocobench.selection.model import Status
+from yocobench.selection.stated import Stated
 
-SCHEMA: Literal["yocobench.decision/1"] = "yocobench.decision/1"
+SCHEMA: Literal["yocobench.decision/2"] = "yocobench.decision/2"
+"""1 had no `bills`; it is still read."""
 Verdict = Literal["measured", "provisional", "too_close", "infeasible"]
-
-
-class Stated(Frozen):
-    """Base of the output: the docstring under a field is its description in the JSON schema."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
 
 
 class Row(Stated):
@@ -58,6 +55,8 @@ class Row(Stated):
     """Lower end of its interval."""
     cost_usd_high: Decimal | None
     """Upper end of its interval."""
+    bills: Bills | None = None
+    """The bill under every way to pay; null in a file of schema 1."""
     speed_up: float | None
     """Baseline's hours over this one's; null: the baseline has no number."""
     speed_up_low: float | None
@@ -233,7 +232,7 @@ class Decision(Stated):
 class DecisionDocument(Stated):
     """results/decision.json."""
 
-    schema_id: Literal["yocobench.decision/1"] = Field(default=SCHEMA, alias="schema")
+    schema_id: Literal["yocobench.decision/2", "yocobench.decision/1"] = Field(default=SCHEMA, alias="schema")
     """Name and version of this layout."""
     decisions: tuple[Decision, ...]
     """One per workload."""

@@ -12,6 +12,7 @@ from yocobench.bench.measurement import Source
 from yocobench.schema import Frozen, Name, Restrict, UsageClass
 
 Status = Literal["measured", "estimated", "unmeasured", "excluded", "failed"]
+PaidBy = Literal["on-demand", "spot", "reserved", "savings-plan"]
 PositiveDecimal = Annotated[Decimal, Field(gt=0)]
 NonNegativeDecimal = Annotated[Decimal, Field(ge=0)]
 NonNegative = Annotated[float, Field(ge=0)]
@@ -81,6 +82,18 @@ class Price(Frozen):
         return self
 
 
+class Tariff(Frozen):
+    """One way to pay for an instance type: by the hour, or by a promise of years."""
+
+    paid: PaidBy
+    price: Price
+    """Of an hour in use. Of a promise: its rate with the upfront part spread over all hours of the term."""
+    promise: str | None = None
+    """What is promised, in words; null: nothing."""
+    promise_usd: NonNegativeDecimal | None = None
+    """What the promise costs in all, used or not."""
+
+
 class Candidate(Frozen):
     """One instance type for one workload, with all that is known of it."""
 
@@ -95,6 +108,8 @@ class Candidate(Frozen):
     rate: Rate | None
     one_off: OneOff
     price: Price | None
+    tariffs: tuple[Tariff, ...] = ()
+    """All ways to pay for it that the prices know, the one of `price` among them; at most one of each kind."""
     storage_usd_per_hour: NonNegativeDecimal | None
     """EBS volume (cost.storage_usd_per_hour); null: no price is known."""
     burst_surcharge_usd_per_hour: NonNegativeDecimal | None = Decimal(0)

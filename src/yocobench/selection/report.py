@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from decimal import Decimal
 
 from pydantic import BaseModel
 
+from yocobench.selection import bills, paying, wording
 from yocobench.selection import decision as layout
-from yocobench.selection import wording
 from yocobench.selection.decision import Advice, Decision, Row, Unranked
-from yocobench.selection.wording import number, probability, usd
+from yocobench.selection.wording import number, probability, spread, usd
 
 BEGIN = "<!-- decision:begin -->"
 END = "<!-- decision:end -->"
@@ -63,6 +62,10 @@ def _section(decision: Decision) -> str:
         ("Measure next", [advice(one) for one in decision.measure_next]),
         ("Mind", decision.warnings),
     ]
+    ways = paying.table(decision)
+    if ways:
+        told = "\n".join(f"- {line}" for line in paying.notes(decision))
+        parts += ["### On-demand, spot and reserved", table(paying.HEADER, ways), told]
     for title, lines in blocks:
         if lines:
             parts += [f"### {title}", "\n".join(f"- {line}" for line in lines)]
@@ -87,22 +90,14 @@ def cells(row: Row, decision: Decision) -> tuple[str, ...]:
     return (
         name,
         row.source,
-        _spread(mark, row.hours, row.hours_low, row.hours_high),
-        _spread(mark, row.cost_usd, row.cost_usd_low, row.cost_usd_high),
-        _spread(against, row.speed_up, row.speed_up_low, row.speed_up_high),
-        _spread(against, row.cost_ratio, row.cost_ratio_low, row.cost_ratio_high),
+        spread(mark, row.hours, row.hours_low, row.hours_high),
+        spread(mark, row.cost_usd, row.cost_usd_low, row.cost_usd_high),
+        spread(against, row.speed_up, row.speed_up_low, row.speed_up_high),
+        spread(against, row.cost_ratio, row.cost_ratio_low, row.cost_ratio_high),
         "" if row.p_best is None else probability(row.p_best),
         "yes" if row.on_front else "",
         row.why + _wish(row),
     )
-
-
-def _spread(mark: str, point: float | Decimal | None, low: float | Decimal | None, high: float | Decimal | None) -> str:
-    """The point with its interval; empty where unknown, no interval where it has no width at this precision."""
-    if point is None or low is None or high is None:
-        return ""
-    middle, ends = number(float(point)), (number(float(low)), number(float(high)))
-    return f"{mark}{middle}" if ends == (middle, middle) else f"{mark}{middle} ({ends[0]} to {ends[1]})"
 
 
 def _wish(row: Row) -> str:
@@ -158,12 +153,12 @@ PREAMBLE = f"""# The decision file
 
 `results/decision.json` follows the schema `{layout.SCHEMA}`. This page is generated from
 `yocobench/selection/decision.py` (`python -m yocobench.selection.report > docs/decision.md`); a test keeps it true. The
-same as JSON schema: `DecisionDocument.model_json_schema(by_alias=True)`.
+same as JSON schema: `DecisionDocument.model_json_schema(by_alias=True)`. Schema 1, which had no `bills`, is still read.
 
 Money is a decimal string in USD, times are hours, intervals hold 90 %, unknown is null. How each number is made, with
-its sources: `cost.py` (bill), `score.py` (draws), `odds.py` (probabilities, regret, worth of measuring), `ranking.py`
-(who could still win), `equal_work.py` (the band of the loss curve), `objectives.py` and `sensitivity.py`, all under
-`src/yocobench/selection/`.
+its sources: `cost.py` (bill), `bills.py` (every way to pay), `score.py` (draws), `odds.py` (probabilities, regret,
+worth of measuring), `ranking.py` (who could still win), `equal_work.py` (the band of the loss curve), `objectives.py`
+and `sensitivity.py`, all under `src/yocobench/selection/`.
 
 Under `launch: ec2` the stage `launch` starts boxes in the order of `measure_next`, and none whose `could_still_win` is
 false in the decision on file, if that is of the same terms and prices: the receipt then says `unmeasured`, with the
@@ -178,6 +173,8 @@ def documentation() -> str:
         layout.DecisionDocument,
         layout.Decision,
         layout.Row,
+        bills.Bills,
+        bills.Bill,
         layout.Unranked,
         layout.Sensitivity,
         layout.Advice,
@@ -199,6 +196,7 @@ def _type(annotation: object) -> str:
     text = str(annotation) if not isinstance(annotation, type) else annotation.__name__
     for old, new in (
         ("yocobench.selection.decision.", ""),
+        ("yocobench.selection.bills.", ""),
         ("typing.Literal", "one of "),
         ("datetime.date", "date"),
         ("decimal.Decimal", "decimal"),

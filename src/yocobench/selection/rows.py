@@ -8,14 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from yocobench.selection import cost, odds, phrases, score, sensitivity
+from yocobench.selection import bills, cost, odds, phrases, score, sensitivity
 from yocobench.selection.decision import Row
 from yocobench.selection.objectives import Floats
 from yocobench.selection.ranking import Ranking, overshoot
 from yocobench.selection.score import Scored
-
-CENT = Decimal("0.000001")
-"""Money is written to a millionth of a dollar."""
 
 
 def build(scored: Sequence[Scored], ranking: Ranking) -> list[Row]:
@@ -41,7 +38,8 @@ def _row(one: Scored, baseline: Scored | None, on_front: bool, ranking: Ranking)
         hours_low=low,
         hours_high=high,
         price_usd_per_hour=price.usd_per_hour if price else None,
-        hourly_usd=None if hourly is None else hourly.quantize(CENT),
+        hourly_usd=None if hourly is None else hourly.quantize(bills.CENT),
+        bills=bills.every_way(one, ranking.terms, ranking.objective),
         price_as_of=price.as_of if price else None,
         price_source=f"{price.source} ({price.region}, {price.usage_class})" if price else None,
         can_be_chosen=not one.barred,
@@ -50,22 +48,10 @@ def _row(one: Scored, baseline: Scored | None, on_front: bool, ranking: Ranking)
         bound_by=one.rate.bound_by,
         calibrated_on=one.rate.calibrated_on,
         why=phrases.why(one, ranking),
-        **_money(one),
+        **bills.money(one),
         **_against(one, baseline, ranking.terms.job_samples),
         **_chances(one, ranking),
     )
-
-
-def _money(one: Scored) -> dict[str, Any]:
-    if one.cost_usd is None or one.cost_draws is None:
-        return dict.fromkeys(("cost_usd", "cost_usd_low", "cost_usd_high"))
-    low, high = score.interval(one.cost_draws, float(one.cost_usd))
-    point = one.cost_usd.quantize(CENT)
-    return {
-        "cost_usd": point,
-        "cost_usd_low": min(point, cost.exact(low).quantize(CENT)),
-        "cost_usd_high": max(point, cost.exact(high).quantize(CENT)),
-    }
 
 
 def _against(one: Scored, baseline: Scored | None, job_samples: float) -> dict[str, Any]:

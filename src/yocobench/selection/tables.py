@@ -10,7 +10,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from yocobench.selection import report
+from yocobench.selection import paying, report
 from yocobench.selection.decision import Decision
 
 PLAIN_COLUMNS = 160
@@ -34,8 +34,21 @@ def terminal(decisions: Sequence[Decision]) -> Group:
             shown.add_row(row.instance, *(cells[i] for i in (1, 2, 3, 6)), row.why, style="bold" if chosen else "")
         for left in (*one.excluded, *one.unmeasured):
             shown.add_row(left.instance, left.status, "", "", "", left.reason, style="dim")
-        parts += [shown, Text(one.sentence + "\n")]
+        parts += [shown, *_ways(one), Text(one.sentence + "\n")]
     return Group(*parts)
+
+
+def _ways(decision: Decision) -> list[Text | Table]:
+    """Side by side where there is something to compare; else only how to learn the other prices."""
+    lines = [Text(line, style="dim") for line in paying.notes(decision)]
+    if not any(cell != paying.UNKNOWN for row in paying.table(decision) for cell in row[2:]):
+        return [*lines]
+    shown = Table(title="the same bill on-demand, on spot and reserved", title_justify="left")
+    for name in paying.HEADER:
+        shown.add_column(name, overflow="fold")
+    for row in paying.table(decision):
+        shown.add_row(*row, style="bold" if row[0] == decision.chosen else "")
+    return [shown, *lines]
 
 
 def scenarios(asked: Sequence[tuple[str, Sequence[Decision]]]) -> Table:

@@ -27,6 +27,14 @@ def number(value: float) -> str:
     return digits if fraction.strip("0") else whole
 
 
+def spread(mark: str, point: float | Decimal | None, low: float | Decimal | None, high: float | Decimal | None) -> str:
+    """The point with its interval; empty where unknown, no interval where it has no width at this precision."""
+    if point is None or low is None or high is None:
+        return ""
+    middle, ends = number(float(point)), (number(float(low)), number(float(high)))
+    return f"{mark}{middle}" if ends == (middle, middle) else f"{mark}{middle} ({ends[0]} to {ends[1]})"
+
+
 def hours(value: float) -> str:
     """With the unit."""
     return f"{number(value)} h"

@@ -16,7 +16,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from yocobench.selection import report, wording
+from yocobench.selection import paying, report, wording
 from yocobench.selection.decision import Decision, Row
 from yocobench.selection.objectives import OBJECTIVES
 from yocobench.selection.page import chart, palette
@@ -113,6 +113,19 @@ class View:
         if row.cost_usd is None or not row.hours:
             return ""
         return self.marked(row, wording.usd(float(row.cost_usd) * hours / row.hours))
+
+    def ways(self, decision: Decision) -> list[list[tuple[str, str]]]:
+        """Each candidate's bill under each way to pay: what is shown, and what it is sorted by."""
+        lines = zip(paying.table(decision), paying.numbers(decision), strict=True)
+        return [[(text[0], ""), *zip(text[1:], map(self.sort_key, values), strict=True)] for text, values in lines]
+
+    def ways_header(self) -> tuple[str, ...]:
+        """Their columns."""
+        return paying.HEADER
+
+    def ways_notes(self, decision: Decision) -> list[str]:
+        """What goes with them, markup left out."""
+        return [line.replace("`", "") for line in paying.notes(decision)]
 
     def undrawn(self, decision: Decision) -> list[str]:
         """Candidates with a number that the chart cannot place: they have no price."""
