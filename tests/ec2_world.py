@@ -122,7 +122,7 @@ class World:
             return self._cells[instance]
         study = config.study([f"protocol.{word}" for word in PROTOCOL])
         found = config.instance(instance)
-        toy, smoke = config.workload("toy"), config.subset("smoke")
+        toy, smoke = config.workload("toy"), config.entry("subset", "smoke")
         planned: PlannedCell = plan.plan_cell(study, toy, smoke, found, hardware.detect(), self.root)
         self.boxes.specs[planned.spec.key] = planned.spec.model_dump_json(by_alias=True)
         self._cells[instance] = planned.spec, found

@@ -11,6 +11,7 @@ from yocobench import config, plan
 from yocobench.bench.data import text
 from yocobench.bench.data.manifest import TextManifest
 from yocobench.bench.measurement import Detected
+from yocobench.estimate import traces
 from yocobench.plan import PlannedCell
 from yocobench.schema import Subset, WorkloadConfig
 
@@ -72,3 +73,4 @@ def forget() -> None:
     """The plan remembers the files that it read, since it plans once a process; a test edits them."""
     plan._slice.cache_clear()
     plan.detected_chip.cache_clear()
+    traces._trace.cache_clear()

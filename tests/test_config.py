@@ -118,14 +118,14 @@ def test_every_mistake_in_a_workload_is_said_at_once():
 def test_a_subset_is_a_fraction_or_a_number_of_items(project, text):
     (project / "conf/subset/mine.yaml").write_text(text)
     with pytest.raises(ValueError, match=r"^conf/subset/mine\.yaml: .*\n.*give exactly one of fraction and items"):
-        config.subset("mine")
+        config.entry("subset", "mine")
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         (b"name: x\n  bad: [1\n", "line 2, column 6"),
-        (b"- a\n- b\n", "must be a DictConfig"),
+        (b"- a\n- b\n", "Input should be a valid dictionary"),
         (b"name: x\ndata: ${nope.nope}\n", "Interpolation key 'nope.nope' not found"),
         (b"name: \xff\n", "invalid start byte"),
         (b"", "name: Field required"),
@@ -153,7 +153,7 @@ def test_an_unknown_key_in_a_list_is_answered_with_its_place_and_the_keys_of_the
 def test_a_name_like_no_other_is_answered_with_the_known_ones_and_the_file_to_add():
     known = r"Known: 10pct, 1pct, full, smoke\. Add conf/subset/zzz\.yaml"
     with pytest.raises(ValueError, match=rf"^subset 'zzz' is not known\. {known}$"):
-        config.subset("zzz")
+        config.entry("subset", "zzz")
 
 
 @pytest.mark.usefixtures("project")

@@ -59,7 +59,7 @@ def residual(instance, chip, family, kind="cpu", ratio=2.0, name="wide", **chang
 
 def run(instance, calibration=None, width=2048, batch=64, **changes):
     calibration = calibration or Calibration(host=HOST)
-    return estimate(Wide(width), workload(width, batch, **changes), config.instance(instance), calibration)
+    return estimate(workload(width, batch, **changes), config.instance(instance), calibration)
 
 
 def test_a_cpu_estimate_is_its_arithmetic_when_products_dominate():
@@ -194,7 +194,7 @@ hardware:
 training: {status: "yes", reason: it is an example, source: a test of this project, as_of: 2026-11-23}
 """)
     instance = outside.read(path)
-    found = estimate(Wide(), workload(), instance, Calibration(host=HOST))
+    found = estimate(workload(), instance, Calibration(host=HOST))
     assert isinstance(found, Estimate)
     assert (found.instance, found.precision) == ("p2.xlarge", "fp32")
 

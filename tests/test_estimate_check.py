@@ -8,7 +8,6 @@ import examples
 from test_estimate import residual, workload
 from yocobench import config, estimates, receipt
 from yocobench.bench.measurement import Source
-from yocobench.bench.workloads import build_workload
 from yocobench.estimate.calibration import Calibration
 from yocobench.estimate.check import leave_one_out
 from yocobench.estimate.estimator import Estimate, estimate
@@ -22,7 +21,7 @@ OWN = residual("g4dn.xlarge", "nvidia-t4", "cuda 7.5", "cuda", ratio=2.0)
 def modelled_rate() -> float:
     """Samples per second on a T4 with nothing measured: 64 items of one sample a step."""
     wide = workload()
-    found = estimate(build_workload(wide), wide, config.instance("g4dn.xlarge"), Calibration(), "fp16")
+    found = estimate(wide, config.instance("g4dn.xlarge"), Calibration(), "fp16")
     assert isinstance(found, Estimate)
     return found.samples_per_second
 

@@ -7,6 +7,7 @@ from torch import nn
 from yocobench.bench.workloads.base import Workload
 from yocobench.estimate import memory
 from yocobench.estimate.memory import HEADROOM, RUNTIME_BYTES, MemoryNeed
+from yocobench.estimate.trace import trace_workload
 
 GIB = 2**30
 
@@ -31,18 +32,23 @@ class Chain(Workload):
         return 1
 
 
+def need(precision):
+    """The line through the two traces that a plan makes."""
+    low = memory.is_low(precision)
+    return memory.from_traces(*(trace_workload(Chain(), batch, low) for batch in memory.TRACED_BATCHES))
+
+
 def test_the_line_is_what_stays_plus_what_an_item_saves():
-    line = memory.need(Chain(), "fp32")
+    line = need("fp32")
     weights = 2 * 1024 * 1024 * 4
     # parameters, gradients, two moments; one layer's new gradient before it is added to the old one
     assert line.fixed_bytes == pytest.approx(4 * weights + weights / 2, rel=0.01)
     # beside that gradient an item keeps its 4 KiB row of the batch and of the sigmoid, and passes one gradient
     assert line.per_item_bytes == pytest.approx(3 * 4096, rel=0.05)
-    assert memory.estimate(Chain(), 64) == line.peak_bytes(64)
 
 
 def test_sixteen_bits_halve_what_an_item_keeps_but_add_copies_of_the_weights():
-    wide, low = memory.need(Chain(), "fp32"), memory.need(Chain(), "bf16")
+    wide, low = need("fp32"), need("bf16")
     assert low.per_item_bytes < wide.per_item_bytes
     assert low.fixed_bytes > wide.fixed_bytes
 
@@ -65,8 +71,3 @@ def test_the_largest_split_that_leaves_headroom_is_taken():
 def test_nothing_fits_when_the_smallest_split_does_not():
     line = MemoryNeed(fixed_bytes=10 * GIB, per_item_bytes=GIB)
     assert memory.largest_fit(line, 8, 8 * GIB) is None
-
-
-def test_a_workload_gets_its_micro_batch():
-    assert memory.micro_batch(Chain(), 16, "fp32", 8 * GIB) == 16
-    assert memory.micro_batch(Chain(), 16, "fp32", 0.5 * GIB) is None

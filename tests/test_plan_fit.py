@@ -73,8 +73,17 @@ def remember(fixed_mib: float, per_item_mib: float) -> None:
     """Put these bytes in the place of what was traced for both precisions."""
     for instance in ("m5a.large", "g4dn.xlarge"):
         planned(instance, workload=TOY)
-    for path in Path("mlruns/cache").glob("memory-*.json"):
-        path.write_text(json.dumps({"fixed_bytes": fixed_mib * 2**20, "per_item_bytes": per_item_mib * 2**20}))
+    for path in Path("mlruns/cache").glob("trace-*.json"):
+        rewrite(path, fixed_mib, per_item_mib)
+    forget()
+
+
+def rewrite(path: Path, fixed_mib: float, per_item_mib: float) -> None:
+    """Make a kept trace say that a step needs these bytes."""
+    kept = json.loads(path.read_text())
+    kept |= {"parameter_bytes": fixed_mib * 2**20, "gradient_bytes": 0, "optimizer_state_bytes": 0}
+    kept["peak_activation_bytes"] = per_item_mib * 2**20 * kept["micro_batch_size"]
+    path.write_text(json.dumps(kept))
 
 
 @pytest.mark.usefixtures("project")
@@ -104,27 +113,30 @@ def test_what_just_misses_is_said_with_what_would_be_needed():
 @pytest.mark.usefixtures("project")
 def test_a_trace_is_made_once_and_read_again_until_the_model_changes():
     assert planned("m5a.large", workload=TOY).spec.micro_batch_size == 16
-    [path] = Path("mlruns/cache").iterdir()
-    path.write_text(json.dumps({"fixed_bytes": 0, "per_item_bytes": 2**30}))
-    assert planned("m5a.large", workload=TOY).spec.micro_batch_size == 4  # what the file says
+    kept = list(Path("mlruns/cache").iterdir())
+    for path in kept:
+        rewrite(path, 0, 1024)
+    forget()
+    assert planned("m5a.large", workload=TOY).spec.micro_batch_size == 4  # what the files say
     wider = TOY.model_copy(update={"args": {"width": 9}})
     assert planned("m5a.large", workload=wider).spec.micro_batch_size == 16
-    assert len(list(Path("mlruns/cache").iterdir())) == 2
+    assert len(list(Path("mlruns/cache").iterdir())) == 2 * len(kept)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"fixed_bytes": 1}', "\x00"])
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"operations": [], "optimizer": []}', "\x00"])
 @pytest.mark.usefixtures("project")
-def test_a_damaged_memory_file_is_made_again(content):
+def test_a_damaged_trace_is_made_again(content):
     planned("m5a.large", workload=TOY)
-    [path] = Path("mlruns/cache").iterdir()
+    path = next(Path("mlruns/cache").iterdir())
     whole = path.read_text()
     path.write_text(content)
+    forget()
     assert planned("m5a.large", workload=TOY).exclusion is None
     assert path.read_text() == whole
 
 
 @pytest.mark.usefixtures("project")
-def test_a_memory_file_that_cannot_be_written_costs_no_answer():
+def test_a_trace_that_cannot_be_written_costs_no_answer():
     Path("mlruns/cache").write_text("a file where a folder should be")
     assert planned("m5a.large", workload=TOY).spec.micro_batch_size == 16
 

@@ -47,7 +47,7 @@ def main(cfg: Config) -> None:
     for problem in problems:
         print(f"left out: {problem}", file=sys.stderr)
     snapshot = prices.load(root / prices.SNAPSHOT)
-    instances = [config.instance(name) for name in cfg.instances]
+    instances = config.instances(cfg.instances)
     known = estimates.calibration(root)
     made = [
         _decide(cfg, config.workload(name), instances, detected, snapshot, store, known, root) for name in cfg.workloads
@@ -97,7 +97,7 @@ def _decide(
     keys = [cell.spec.key for row in cells for cell in row]
     repeats, outcomes = store.fetch_repeats(keys), store.fetch_outcomes(keys)
     curves = store.fetch_curves([repeat.run_id for key in keys for repeat in repeats[key]])
-    whole = {name for name in cfg.subsets if config.subset(name).fraction == 1}
+    whole = {subset.name for subset in config.subsets(cfg.subsets) if subset.fraction == 1}
 
     def known_of(cell: PlannedCell, one: Instance) -> Evidence:
         key = cell.spec.key
@@ -117,7 +117,7 @@ def _cells(
     cfg: Config, workload: WorkloadConfig, instances: list[Instance], detected: Detected, root: Path
 ) -> list[list[PlannedCell]]:
     """For each instance, its cells on the study's subsets, the largest last."""
-    subsets = [config.subset(name) for name in cfg.subsets]
+    subsets = config.subsets(cfg.subsets)
     rows = [[plan_cell(cfg, workload, subset, one, detected, root) for subset in subsets] for one in instances]
     return [sorted(row, key=lambda cell: cell.spec.dataset_items or 0) for row in rows]
 

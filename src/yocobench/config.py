@@ -9,7 +9,7 @@ import difflib
 import functools
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -54,13 +54,24 @@ def load(raw: DictConfig) -> Config:
     return validate(Config, raw, "the composed config")
 
 
-def entry(group: str, name: str) -> Any:
-    """One validated file of the catalogue: conf/<group>/<name>.yaml.
+def entries(group: str, names: Iterable[str]) -> list[Any]:
+    """Validated files of the catalogue, conf/<group>/<name>.yaml, in that order.
 
-    Raises ValueError: no such file (with the nearest names), or every error in it.
+    Raises ValueError: no such file (with the nearest names), or every error in the first bad one.
     """
-    _check_known(group, name)
-    return validate(GROUPS[group], _compose(f"{group}/{name}")[group], f"conf/{group}/{name}.yaml")
+    wanted = list(names)
+    for name in wanted:
+        _check_known(group, name)
+    return [
+        validate(GROUPS[group], raw, f"conf/{group}/{name}.yaml")
+        for name, raw in zip(wanted, _compose(group, wanted), strict=True)
+    ]
+
+
+def entry(group: str, name: str) -> Any:
+    """One validated file of the catalogue: see `entries`."""
+    [found] = entries(group, [name])
+    return found
 
 
 def instance(name: str) -> Instance:
@@ -68,14 +79,24 @@ def instance(name: str) -> Instance:
     return _typed(entry("instance", name), Instance)
 
 
+def instances(names: Iterable[str]) -> list[Instance]:
+    """The files conf/instance/<name>.yaml of these names, in that order."""
+    return [_typed(one, Instance) for one in entries("instance", names)]
+
+
+def chips() -> list[Chip]:
+    """All of conf/accelerator/."""
+    return [_typed(one, Chip) for one in entries("accelerator", names("accelerator"))]
+
+
 def workload(name: str) -> WorkloadConfig:
     """conf/workload/<name>.yaml."""
     return _typed(entry("workload", name), WorkloadConfig)
 
 
-def subset(name: str) -> Subset:
-    """conf/subset/<name>.yaml."""
-    return _typed(entry("subset", name), Subset)
+def subsets(names: Iterable[str]) -> list[Subset]:
+    """The files conf/subset/<name>.yaml of these names, in that order."""
+    return [_typed(one, Subset) for one in entries("subset", names)]
 
 
 def images() -> MachineImages:
@@ -169,15 +190,23 @@ def _check_yaml() -> None:
             raise ValueError(f"{path.relative_to(root())}: {error}") from None
 
 
-def _compose(config_name: str) -> DictConfig:
-    """One composed file. Raises ValueError for broken YAML or an unknown part in its defaults."""
+def _compose(group: str, wanted: list[str]) -> list[DictConfig]:
+    """Files of a group with their defaults, composed at once: Hydra takes 80 ms for each composition, 10 for a file.
+
+    Raises ValueError for broken YAML or an unknown part in the defaults, naming the file.
+    """
+    chosen = [f"+{group}@entry_{number}={name}" for number, name in enumerate(wanted)]
     try:
         if GlobalHydra.instance().is_initialized():
-            return compose(config_name=config_name)
-        with initialize_config_dir(version_base=None, config_dir=str(root() / "conf")):
-            return compose(config_name=config_name)
+            found = compose(overrides=chosen)
+        else:
+            with initialize_config_dir(version_base=None, config_dir=str(root() / "conf")):
+                found = compose(overrides=chosen)
+        return [found[f"entry_{number}"] for number in range(len(wanted))]
     except (yaml.YAMLError, HydraException, OmegaConfBaseException, UnicodeDecodeError) as error:
-        raise ValueError(f"conf/{config_name}.yaml: {error}") from None
+        if len(wanted) == 1:
+            raise ValueError(f"conf/{group}/{wanted[0]}.yaml: {error}") from None
+        return [one for name in wanted for one in _compose(group, [name])]  # raises for the first bad one
 
 
 def _typed(value: Any, kind: type[Model]) -> Model:

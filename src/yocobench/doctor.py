@@ -88,7 +88,7 @@ def _machine(detected: Detected) -> Line:
 
 def _names(cfg: Config, detected: Detected) -> Line:
     """Under which names of the catalogue runs of this host may be filed."""
-    fits = [name for name in config.names("instance") if hardware.mismatch(detected, config.instance(name)) is None]
+    fits = [one.name for one in config.instances(config.names("instance")) if not hardware.mismatch(detected, one)]
     asked = [name for name in fits if name in cfg.instances]
     if not asked:
         then = f"add one of {', '.join(fits)} to instances in params.yaml to measure this machine"

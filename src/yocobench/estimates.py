@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from yocobench import receipt
-from yocobench.bench.workloads import build_workload
 from yocobench.candidates import Estimator
 from yocobench.estimate import calibrate, check, estimator
 from yocobench.estimate.calibration import Calibration
@@ -22,10 +21,9 @@ def calibration(root: Path) -> Calibration:
 
 def estimator_for(config: WorkloadConfig, known: Calibration) -> Estimator:
     """An estimator of one workload's rate on any instance type; it says why where it has no number."""
-    workload = build_workload(config)
 
     def rate(evidence: Evidence) -> tuple[Rate | None, str]:
-        found = estimator.estimate(workload, config, evidence.instance, known)
+        found = estimator.estimate(config, evidence.instance, known)
         if isinstance(found, estimator.NoEstimate):
             return None, f"not measured, and no estimate: {found.reason}"
         return (

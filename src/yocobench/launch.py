@@ -77,11 +77,12 @@ def worthwhile(missing: list[PlannedCell], cfg: Config, root: Path) -> list[Plan
 def cells(cfg: Config, root: Path) -> Iterator[PlannedCell]:
     """The study's cells that may run at all."""
     detected = hardware.detect()
+    instances = [one for one in config.instances(cfg.instances) if not one.detect]
     for workload in map(config.workload, cfg.workloads):
-        for subset in map(config.subset, cfg.subsets):
-            for name in cfg.instances:
-                planned = plan_cell(cfg, workload, subset, config.instance(name), detected, root)
-                if planned.exclusion is None and not config.instance(name).detect:
+        for subset in config.subsets(cfg.subsets):
+            for instance in instances:
+                planned = plan_cell(cfg, workload, subset, instance, detected, root)
+                if planned.exclusion is None:
                     yield planned
 
 

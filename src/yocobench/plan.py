@@ -8,12 +8,7 @@ change reruns exactly the cells that it touches: a new price touches none, a T4 
 from __future__ import annotations
 
 import collections
-import contextlib
-import dataclasses
 import functools
-import hashlib
-import importlib.util
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +17,8 @@ from yocobench import config, receipt
 from yocobench.bench import hardware
 from yocobench.bench.data.manifest import digest, read_manifest, subset_items
 from yocobench.bench.measurement import Detected
-from yocobench.estimate import memory
+from yocobench.code_digest import code_md5
+from yocobench.estimate import memory, traces
 from yocobench.schema import (
     CellSpec,
     Chip,
@@ -38,9 +34,6 @@ from yocobench.schema import (
 from yocobench.selection.eligibility import Exclusion, does_not_fit, exclude
 
 PLAN = Path("data/plan")
-BENCH = Path(__file__).parent / "bench"
-ESTIMATE = Path(__file__).parent / "estimate"
-CACHE = Path("mlruns/cache")
 
 
 class PlannedCell(Frozen):
@@ -58,7 +51,7 @@ def plan_cell(
     precision = chip.precision if chip else hardware.precision(detected)
     micro, exclusion = 1, exclude(instance, study.region)
     if exclusion is None:
-        micro, exclusion = _fit(workload, instance, precision, detected, root)
+        micro, exclusion = _fit(workload, instance, precision, detected)
     data = data_slice(workload, subset, root)
     spec = CellSpec(
         workload=workload,
@@ -104,47 +97,18 @@ def _slice(kind: DataKind, subset_json: str, root: Path) -> DataSlice:
     return DataSlice(folder, items, digest(kind, root / folder, items))
 
 
-def code_md5(workload: WorkloadConfig) -> str:
-    """Digest of the code that can change a measured number: bench/ and, if it is elsewhere, the workload's module.
-
-    Raises ValueError when the module of `_target_` cannot be found.
-    """
-    md5 = hashlib.md5(_code(BENCH), usedforsecurity=False)
-    module = workload.target.rpartition(".")[0]
-    if not module.startswith("yocobench.bench."):
-        try:
-            found = importlib.util.find_spec(module)
-        except (ImportError, ValueError):
-            found = None
-        if found is None or found.origin is None or not Path(found.origin).is_file():
-            raise ValueError(
-                f"conf/workload/{workload.name}.yaml: _target_ {workload.target!r}: no module {module!r}; "
-                "install its package into this environment, or set PYTHONPATH to its folder"
-            )
-        md5.update(Path(found.origin).read_bytes())
-    return md5.hexdigest()
-
-
-def _code(folder: Path) -> bytes:
-    """Names and contents of the Python files under it."""
-    found = sorted(folder.rglob("*.py"))
-    return b"".join(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes() for path in found)
-
-
 @functools.cache
 def detected_chip(detected: Detected) -> Chip | None:
     """The catalogue's entry for what this host trains on; null for a chip that it does not know."""
     name = detected.accelerator_name or detected.cpu_model
-    for known in config.names("accelerator"):
-        chip = config.entry("accelerator", known)
-        assert isinstance(chip, Chip)
+    for chip in config.chips():
         if chip.kind == detected.kind and chip.is_named(name):
             return chip
     return None
 
 
 def _fit(
-    workload: WorkloadConfig, instance: Instance, precision: Precision, detected: Detected, root: Path
+    workload: WorkloadConfig, instance: Instance, precision: Precision, detected: Detected
 ) -> tuple[int, Exclusion | None]:
     """Micro-batch size, and the exclusion that says by how much the model is too large."""
     if workload.micro_batch_size is not None:
@@ -154,7 +118,7 @@ def _fit(
                 f"global_batch_size {workload.global_batch_size}"
             )
         return workload.micro_batch_size, None
-    need = _memory_need(workload, precision, root)
+    need = traces.memory_need(workload, precision)
     available = memory.usable_bytes(instance, detected) or math.inf
     micro = memory.largest_fit(need, workload.global_batch_size, available)
     if micro is not None:
@@ -165,29 +129,13 @@ def _fit(
     return smallest, does_not_fit(needed, available, smallest, stated.as_of)
 
 
-def _memory_need(workload: WorkloadConfig, precision: Precision, root: Path) -> memory.MemoryNeed:
-    """Traced once per workload, precision and code, then read from mlruns/cache/: tracing takes torch and seconds."""
-    estimator = hashlib.md5(_code(ESTIMATE), usedforsecurity=False).hexdigest()
-    text = f"{code_md5(workload)} {estimator} {precision} {workload.model_dump_json()}"
-    path = root / CACHE / f"memory-{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
-    try:
-        return memory.MemoryNeed(**json.loads(path.read_text()))
-    except (OSError, ValueError, TypeError):
-        from yocobench.bench.workloads import build_workload
-
-        need = memory.need(build_workload(workload), precision)
-        with contextlib.suppress(OSError):  # a cache that cannot be written costs seconds, not the answer
-            receipt.write_atomic(path, json.dumps(dataclasses.asdict(need)))
-        return need
-
-
 def main(cfg: Config) -> None:
     """Plan every cell of the study."""
     root, detected = config.root(), hardware.detect()
-    instances = [config.instance(name) for name in cfg.instances]
+    instances = config.instances(cfg.instances)
     counts: collections.Counter[str] = collections.Counter()
     for workload in map(config.workload, cfg.workloads):
-        for subset in map(config.subset, cfg.subsets):
+        for subset in config.subsets(cfg.subsets):
             for instance in instances:
                 planned = plan_cell(cfg, workload, subset, instance, detected, root)
                 path = root / PLAN / workload.name / subset.name / f"{instance.name}.json"

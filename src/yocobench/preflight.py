@@ -38,7 +38,7 @@ def run(cfg: Config, max_usd: Decimal | None, request_quota: bool, console: Cons
         settings = settings.model_copy(update={"max_usd": max_usd})
     who = identity.whoami(settings.region)
     prices = pricelist.load(config.root() / pricelist.SNAPSHOT)
-    instances = {name: config.instance(name) for name in cfg.instances}
+    instances = {one.name: one for one in config.instances(cfg.instances)}
     instances = {name: instance for name, instance in instances.items() if not instance.detect}
     excluded = {name: exclude(instance, settings.region) for name, instance in instances.items()}
     names = [name for name, exclusion in excluded.items() if exclusion is None]

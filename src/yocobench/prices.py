@@ -145,7 +145,7 @@ def main(cfg: Config) -> None:
 
     path, now = config.root() / SNAPSHOT, dt.datetime.now(dt.UTC).replace(microsecond=0)
     old = load(path) if path.exists() else None
-    instances = [config.instance(name) for name in dict.fromkeys((*cfg.instances, cfg.baseline))]
+    instances = config.instances(dict.fromkeys((*cfg.instances, cfg.baseline)))
     names = [instance.name for instance in instances if not instance.detect]
     try:
         found = fetch(names, cfg.region, now)

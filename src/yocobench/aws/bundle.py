@@ -22,6 +22,7 @@ from botocore.exceptions import BotoCoreError
 
 from yocobench.aws import session
 from yocobench.bench.data.text import HEADER_BYTES, TOKEN_DTYPE, TokenFile, header
+from yocobench.estimate import traces
 from yocobench.schema import CellSpec, Instance, WorkloadConfig
 
 MAX_VENDORED_BYTES = 20_000_000
@@ -131,8 +132,9 @@ def _cell_files(spec: CellSpec, instance: Instance, root: Path, region: str) -> 
     yield f"conf/subset/{spec.subset}.yaml", json.dumps({"name": spec.subset, **size}).encode()
     yield "data/prices.json", root / "data/prices.json"
     # How the batch is split was traced here, with this torch; the box's own might see it differently.
-    for path in sorted((root / "mlruns/cache").glob("memory-*.json")):
-        yield f"mlruns/cache/{path.name}", path
+    for path in traces.memory_files(spec.workload, spec.precision):
+        if (root / path).is_file():  # none where the micro-batch was stated, not traced
+            yield path.as_posix(), root / path
     yield from _vendored(spec.workload)
 
 

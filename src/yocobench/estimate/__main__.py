@@ -57,9 +57,6 @@ def parse(arguments: Sequence[str]) -> dict[str, str]:
 
 def rows(workload: WorkloadConfig, names: Iterable[str], calibration: Calibration) -> list[Estimate | NoEstimate]:
     """One estimate, or its reason, per instance; fastest first, those without a number last."""
-    from yocobench.bench.workloads import build_workload
-
-    built = build_workload(workload)
     found: list[Estimate | NoEstimate] = []
     for name in names:
         target = outside.read(name) if name.endswith((".yaml", ".yml")) else config.instance(name)
@@ -68,7 +65,7 @@ def rows(workload: WorkloadConfig, names: Iterable[str], calibration: Calibratio
                 f"{name} describes a chip: write an instance file around it (see conf/instance/), or call "
                 "yocobench.estimate.outside.estimate_module"
             )
-        found.append(estimate(built, workload, target, calibration))
+        found.append(estimate(workload, target, calibration))
     return sorted(found, key=lambda e: (-e.samples_per_second if isinstance(e, Estimate) else 1.0, e.instance))
 
 

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from yocobench import config
-from yocobench.bench.workloads import build_workload
 from yocobench.estimate.calibration import Calibration, measured_step_s
 from yocobench.estimate.estimator import Estimate, estimate
 from yocobench.receipt import Receipt
@@ -35,14 +34,12 @@ def leave_one_out(receipts: Iterable[Receipt], calibration: Calibration) -> list
         spec, timing = receipt.spec, measured_step_s(receipt.measurement)
         if timing is None or receipt.measurement.source != "measured":
             continue
-        workload = build_workload(spec.workload)
-        samples = workload.samples_per_item() * spec.workload.global_batch_size
         fixed = spec.workload.model_copy(update={"micro_batch_size": spec.micro_batch_size})
         others = calibration.without(spec.workload.name, spec.instance)
-        guess = estimate(workload, fixed, config.instance(spec.instance), others, spec.precision)
+        guess = estimate(fixed, config.instance(spec.instance), others, spec.precision)
         if not isinstance(guess, Estimate):
             continue
-        rate = samples / timing[0]
+        rate = guess.samples_per_second * guess.step_s / timing[0]
         found.append(
             Check(
                 workload=spec.workload.name,

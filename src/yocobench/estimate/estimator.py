@@ -5,7 +5,6 @@ it rests. No facts, no number: then a NoEstimate says which fact is missing.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from yocobench.bench import hardware
 from yocobench.estimate import interval, memory
@@ -15,11 +14,8 @@ from yocobench.estimate.device import Device, Unknown
 from yocobench.estimate.memory import MemoryNeed
 from yocobench.estimate.residuals import open_device
 from yocobench.estimate.roofline import Bound, StepTime, step_time
-from yocobench.estimate.traces import trace
+from yocobench.estimate.traces import memory_need, trace
 from yocobench.schema import Instance, Precision, WorkloadConfig
-
-if TYPE_CHECKING:
-    from yocobench.bench.workloads.base import Workload
 
 DEFAULT_IMAGE_PX = 320
 """Side of the stored images where a workload does not say (params.yaml: data.images.image_size_px)."""
@@ -79,14 +75,13 @@ def precision_of(instance: Instance) -> Precision | None:
 
 
 def estimate(
-    workload: Workload,
     config: WorkloadConfig,
     instance: Instance,
     calibration: Calibration,
     precision: Precision | None = None,
     accelerator_count: int = 1,
 ) -> Estimate | NoEstimate:
-    """The rate of `config` (whose built class is `workload`) on an instance type.
+    """The rate of a workload on an instance type.
 
     `accelerator_count`: how many of its accelerators train together, the global batch split between them. Raises
     ValueError only when the model itself cannot be traced.
@@ -96,7 +91,7 @@ def estimate(
     chosen = precision or precision_of(instance)
     if chosen is None:
         return NoEstimate(config.name, instance.name, "the catalogue names no chip")
-    line = _need(config, chosen)
+    line = memory_need(config, chosen)
     have = memory.usable_bytes(instance, hardware.detect())
     needed = line.peak_bytes(1)
     try:
@@ -112,7 +107,7 @@ def estimate(
     parts = step_time(
         found, target, per_device // micro, config.compile, _decode_s(config, calibration), accelerator_count
     )
-    samples = workload.samples_per_item() * config.global_batch_size
+    samples = found.samples_per_item * config.global_batch_size
     return _result(config, target, chosen, parts, samples, line, (micro, per_device // micro), have, calibration)
 
 
@@ -150,11 +145,6 @@ def _result(
         parts=parts,
         gaps=target.gaps,
     )
-
-
-def _need(config: WorkloadConfig, precision: Precision) -> MemoryNeed:
-    small, large = (trace(config, batch, memory.is_low(precision)) for batch in memory.TRACED_BATCHES)
-    return memory.from_traces(small, large)
 
 
 def _decode_s(config: WorkloadConfig, calibration: Calibration) -> float:

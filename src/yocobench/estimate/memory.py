@@ -13,7 +13,6 @@ from yocobench.bench.measurement import Detected
 from yocobench.schema import Instance, Precision
 
 if TYPE_CHECKING:
-    from yocobench.bench.workloads.base import Workload
     from yocobench.estimate.operations import Trace
 
 UNSEEN_SHARE = 0.93
@@ -62,14 +61,6 @@ def usable_bytes(instance: Instance, detected: Detected) -> int | None:
     return int(seen * 2**20) if seen else int(shape.memory_gib * UNSEEN_SHARE * 2**30)
 
 
-def need(workload: Workload, precision: Precision) -> MemoryNeed:
-    """Trace the workload twice. Raises ValueError when it cannot be traced."""
-    from yocobench.estimate.trace import trace_workload
-
-    small, large = (trace_workload(workload, batch, is_low(precision)) for batch in TRACED_BATCHES)
-    return from_traces(small, large)
-
-
 def from_traces(small: Trace, large: Trace) -> MemoryNeed:
     """The line through two traces of the same model."""
     assert large.micro_batch_size > small.micro_batch_size
@@ -78,11 +69,6 @@ def from_traces(small: Trace, large: Trace) -> MemoryNeed:
     passing = max(0.0, small.peak_activation_bytes - per_item * small.micro_batch_size)
     fixed = small.parameter_bytes + small.gradient_bytes + small.optimizer_state_bytes + passing
     return MemoryNeed(fixed_bytes=fixed, per_item_bytes=per_item)
-
-
-def estimate(workload: Workload, batch_size: int, precision: Precision = "fp32") -> int:
-    """Bytes that a step at that micro-batch needs, without the runtime's own."""
-    return need(workload, precision).peak_bytes(batch_size)
 
 
 def splits(global_batch_size: int) -> list[int]:
@@ -94,15 +80,10 @@ def splits(global_batch_size: int) -> list[int]:
 
 
 def largest_fit(line: MemoryNeed, global_batch_size: int, available_bytes: float) -> int | None:
-    """The largest power-of-two split of the global batch that fits; None when the smallest does not."""
-    budget = available_bytes * (1 - HEADROOM) - RUNTIME_BYTES
-    return next((size for size in splits(global_batch_size) if line.peak_bytes(size) <= budget), None)
-
-
-def micro_batch(workload: Workload, global_batch_size: int, precision: Precision, available_bytes: float) -> int | None:
-    """The micro-batch to train with in `available_bytes` of the device's memory; None when none fits.
+    """The largest power-of-two split of the global batch that fits; None when the smallest does not.
 
     `available_bytes` is all that the device has (the guest's memory, or one accelerator's): headroom and the
-    runtime's own memory are taken off here. Raises ValueError when the model cannot be traced.
+    runtime's own memory are taken off here.
     """
-    return largest_fit(need(workload, precision), global_batch_size, available_bytes)
+    budget = available_bytes * (1 - HEADROOM) - RUNTIME_BYTES
+    return next((size for size in splits(global_batch_size) if line.peak_bytes(size) <= budget), None)

@@ -54,6 +54,8 @@ class Trace:
     operations: tuple[Operation, ...]
     optimizer: tuple[Operation, ...]
     micro_batch_size: int
+    samples_per_item: float
+    """Samples (images, tokens) in one item of the batch."""
     num_parameters: int
     parameter_bytes: int
     gradient_bytes: int

@@ -111,6 +111,7 @@ def estimate_module(
         items,
         memory.is_low(chosen),
         optimizer([p for p in meta.parameters() if p.requires_grad]) if optimizer else None,
+        samples_per_item,
     )
     fixed = found.parameter_bytes + found.gradient_bytes + found.optimizer_state_bytes
     needed = fixed + found.peak_activation_bytes
@@ -127,7 +128,7 @@ def estimate_module(
         return NoEstimate(name, target.name, str(error), needed, have)
     parts = step_time(found, on, compiled=compiled)
     factor, sigma, rests_on = interval.correction(calibration, name, on)
-    rate = items * samples_per_item / (parts.total_s * factor)
+    rate = items * found.samples_per_item / (parts.total_s * factor)
     low, high = interval.bounds(rate, sigma)
     return Estimate(
         workload=name,

@@ -42,7 +42,9 @@ def trace_workload(workload: Workload, micro_batch_size: int, low_precision: boo
         module = workload.build()
         batch = workload.example_batch(micro_batch_size)
     optimizer = workload.optimizer(module)
-    return trace_module(module, workload.loss, batch, micro_batch_size, low_precision, optimizer)
+    return trace_module(
+        module, workload.loss, batch, micro_batch_size, low_precision, optimizer, workload.samples_per_item()
+    )
 
 
 def trace_module(
@@ -52,6 +54,7 @@ def trace_module(
     micro_batch_size: int,
     low_precision: bool,
     optimizer: torch.optim.Optimizer | None = None,
+    samples_per_item: float = 1.0,
     clip_gradients: bool = True,
 ) -> Trace:
     """The step of a module that lives on the meta device, with its batch. `optimizer`: AdamW when None.
@@ -74,6 +77,7 @@ def trace_module(
         operations=merge(counter.operations),
         optimizer=merge(_optimizer_operations(parameters, optimizer, clip_gradients)),
         micro_batch_size=micro_batch_size,
+        samples_per_item=samples_per_item,
         num_parameters=sum(p.numel() for p in module.parameters()),
         parameter_bytes=sum(t.nbytes for t in (*module.parameters(), *module.buffers())),
         gradient_bytes=sum(g.nbytes for g in gradients),

@@ -1,6 +1,7 @@
 """Traces of workload configs, made once: kept in this process and in mlruns/cache/, by code and config.
 
-A trace takes torch and seconds; what it says changes only with the model's code, torch and this package.
+A trace takes torch and seconds; what it says changes with the model's code and this package. torch's version is no
+part of a kept trace's name: a box with another torch must split the batch as was planned here (aws/bundle.py).
 """
 
 from __future__ import annotations
@@ -9,17 +10,17 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
-import importlib.util
 import json
-from importlib.metadata import version
 from pathlib import Path
 
+from yocobench.code_digest import code_md5
+from yocobench.estimate import memory
 from yocobench.estimate.operations import Operation, Trace
 from yocobench.receipt import write_atomic
-from yocobench.schema import WorkloadConfig
+from yocobench.schema import Precision, WorkloadConfig
 
 CACHE = Path("mlruns") / "cache"
-PACKAGE = Path(__file__).resolve().parents[1]
+TRACERS = [Path(__file__).with_name(f"{name}.py") for name in ("trace", "fused", "operations")]
 
 
 def trace(workload: WorkloadConfig, micro_batch_size: int, low_precision: bool) -> Trace:
@@ -27,11 +28,20 @@ def trace(workload: WorkloadConfig, micro_batch_size: int, low_precision: bool) 
     return _trace(workload.model_dump_json(by_alias=True), micro_batch_size, low_precision)
 
 
+def memory_need(workload: WorkloadConfig, precision: Precision) -> memory.MemoryNeed:
+    """Bytes of a step by micro-batch. Raises ValueError when the workload cannot be built or traced."""
+    return memory.from_traces(*(trace(workload, batch, memory.is_low(precision)) for batch in memory.TRACED_BATCHES))
+
+
+def memory_files(workload: WorkloadConfig, precision: Precision) -> list[Path]:
+    """The kept traces that `memory_need` reads, relative to the root."""
+    return [_path(workload, batch, memory.is_low(precision)) for batch in memory.TRACED_BATCHES]
+
+
 @functools.lru_cache(maxsize=128)
 def _trace(workload_json: str, micro_batch_size: int, low_precision: bool) -> Trace:
     workload = WorkloadConfig.model_validate_json(workload_json)
-    text = f"{_code(workload.target)} {workload_json} {micro_batch_size} {low_precision}"
-    path = CACHE / f"trace-{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
+    path = _path(workload, micro_batch_size, low_precision)
     kept = _read(path)
     if kept is not None:
         return kept
@@ -44,6 +54,14 @@ def _trace(workload_json: str, micro_batch_size: int, low_precision: bool) -> Tr
     return found
 
 
+def _path(workload: WorkloadConfig, micro_batch_size: int, low_precision: bool) -> Path:
+    known = hashlib.sha256(f"{code_md5(workload)} {micro_batch_size} {low_precision}".encode())
+    known.update(workload.model_dump_json(by_alias=True).encode())
+    for path in TRACERS:
+        known.update(path.read_bytes())
+    return CACHE / f"trace-{known.hexdigest()[:16]}.json"
+
+
 def _read(path: Path) -> Trace | None:
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
@@ -52,16 +70,3 @@ def _read(path: Path) -> Trace | None:
         return Trace(**raw)
     except (OSError, ValueError, TypeError, KeyError):
         return None
-
-
-def _code(target: str) -> str:
-    """Digest of what a trace depends on beside its config."""
-    found = hashlib.sha256(version("torch").encode())
-    own = [PACKAGE / "estimate" / f"{name}.py" for name in ("trace", "fused", "operations")]
-    for path in (*own, *sorted((PACKAGE / "bench").rglob("*.py"))):
-        found.update(path.read_bytes())
-    with contextlib.suppress(ImportError, ValueError):
-        spec = importlib.util.find_spec(target.rpartition(".")[0])
-        if spec is not None and spec.origin is not None:
-            found.update(Path(spec.origin).read_bytes())
-    return found.hexdigest()
