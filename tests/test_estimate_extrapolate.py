@@ -1,8 +1,8 @@
-"""Subset to full, and what step times show."""
+"""Subset to full."""
 
 import pytest
 
-from yocobench.estimate.extrapolate import Point, fit, trends
+from yocobench.estimate.extrapolate import Point, fit
 
 
 def test_one_subset_gives_its_rate_and_no_error():
@@ -34,33 +34,3 @@ def test_a_rate_that_rises_to_a_ceiling_is_fitted_as_one():
 def test_without_a_measured_subset_there_is_no_extrapolation():
     with pytest.raises(ValueError, match="no measured subset"):
         fit([Point(0, 0)])
-
-
-def noisy(level, count, jitter=0.01):
-    return [level * (1 + jitter * (-1) ** i) for i in range(count)]
-
-
-def test_steady_steps_show_nothing():
-    assert trends(noisy(0.1, 60)) == ()
-    assert trends(noisy(0.1, 5)) == ()
-
-
-def test_slow_first_steps_are_named_warm_up():
-    (found,) = trends(noisy(0.15, 15) + noisy(0.1, 45))
-    assert found.trend == "warm_up"
-    assert found.change == pytest.approx(0.5, abs=0.03)
-
-
-def test_slow_last_steps_are_throttling_and_credits_on_a_burstable_type():
-    times = noisy(0.1, 40) + noisy(0.2, 20)
-    (found,) = trends(times)
-    assert found.trend == "throttling"
-    assert found.at_step == 40
-    (credits,) = trends(times, burstable=True)
-    assert credits.trend == "burst_credits"
-    assert "100% longer" in credits.text
-
-
-def test_noise_alone_is_no_trend():
-    times = [0.1, 0.3, 0.15, 0.22, 0.11, 0.28] * 8
-    assert trends(times) == ()

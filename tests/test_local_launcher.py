@@ -92,6 +92,24 @@ def test_every_step_of_every_repeat_is_kept_and_set_up_is_apart():
     assert found.versions["torch"]
 
 
+def test_warm_up_lasts_until_steps_are_alike_or_its_cap_is_reached():
+    # Each batch takes 30 ms less than the one before, down to none at the tenth.
+    (settling,) = measure(spec(micro=8, slower_s=0.03, protocol={"repeats": 1, "max_warmup_s": 20})).repeats
+    assert settling.warmup_settled is True
+    assert len(settling.warmup_step_times_s) >= 6
+    assert len(settling.step_times_s) == 6
+    (capped,) = measure(spec(micro=8, slower_s=0.03, protocol={"repeats": 1, "max_warmup_s": 0.1})).repeats
+    assert capped.warmup_settled is False
+    assert len(capped.warmup_step_times_s) == 2  # the fewest, which take longer than the cap already
+
+
+def test_what_else_the_host_did_and_the_harness_took_is_kept():
+    (found,) = measure(spec(protocol={"repeats": 1})).repeats
+    assert found.harness_s > 0
+    assert found.activity.gpu_throttle == ()
+    assert found.warmup_settled is None  # a fixed number of warm-up steps
+
+
 def test_a_smaller_micro_batch_accumulates_to_the_same_global_batch():
     parts = measure(spec(micro=2, protocol={"repeats": 1})).repeats[0]
     assert parts.accumulation_steps == 4

@@ -3,7 +3,15 @@ import math
 import pytest
 
 from yocobench.bench.measurement import Measurement, RepeatResult
-from yocobench.bench.statistics import mean_interval, pooled_rate, relative_half_width, summarize, throughput
+from yocobench.bench.statistics import (
+    harness_share,
+    mean_interval,
+    outliers,
+    pooled_rate,
+    relative_half_width,
+    summarize,
+    throughput,
+)
 
 
 def repeat(number, step_times_s, **more):
@@ -43,6 +51,28 @@ def test_half_width_grows_when_steps_drift():
     drifting = [1.0 + 0.01 * i for i in range(40)]
     shuffled = [drifting[(i * 17) % 40] for i in range(40)]
     assert relative_half_width(drifting) > 3 * relative_half_width(shuffled)
+
+
+def test_a_slow_swing_that_neighbouring_steps_do_not_show_widens_the_interval():
+    # Steps alternate by 1 about batches of ten that alternate by 1: the lag-one correlation is negative; by it alone
+    # the half width would be t(0.975, 99) x sqrt(200 / 99) / sqrt(100) / 10 = 0.0282. The ten batch means are 9 and 11:
+    # sd 1.05409, t(0.975, 9) = 2.26216, 2.26216 x 1.05409 / sqrt(10) / 10 = 0.075406.
+    swinging = [10 + (1 if (i // 10) % 2 else -1) + (1 if i % 2 else -1) for i in range(100)]
+    assert relative_half_width(swinging) == pytest.approx(0.075406, rel=1e-4)
+    assert relative_half_width(swinging[:36]) < 0.06  # too few to cut into ten
+
+
+def test_outliers_are_counted_by_the_mad_rule():
+    # median 10, absolute deviations 0 or 1 (median 1): outside 10 +- 5 x 1.4826
+    steps = [9.0, 9.0, 10.0, 11.0, 11.0]
+    assert outliers([*steps, *steps, 17.3]) == 0
+    assert outliers([*steps, *steps, 17.5]) == 1
+    assert outliers([0.1] * 9) == 0
+
+
+def test_the_harness_share_is_what_the_loop_spent_outside_its_steps():
+    assert harness_share(repeat(0, [1.0, 2.0], harness_s=1.0)) == 0.25
+    assert harness_share(repeat(0, [1.0, 2.0])) is None
 
 
 def test_too_few_steps_have_no_interval_and_equal_steps_a_width_of_zero():

@@ -18,9 +18,17 @@ class Toy(Workload):
     """One linear layer. `fault` says what goes wrong at batch number `at`, in the repeat with that seed or in all."""
 
     def __init__(
-        self, fault: str = "", at: int = 8, width: int = 8, sleep_s: float = 0.0, only_seed: int | None = None
+        self,
+        fault: str = "",
+        at: int = 8,
+        width: int = 8,
+        sleep_s: float = 0.0,
+        only_seed: int | None = None,
+        slower_s: float = 0.0,
     ) -> None:
         self.fault, self.at, self.width, self.sleep_s, self.only_seed = fault, at, width, sleep_s, only_seed
+        self.slower_s = slower_s
+        """The first batch takes ten times this longer than the eleventh, and those between one part less each."""
 
     def build(self) -> nn.Module:
         return nn.Linear(self.width, self.width)
@@ -34,7 +42,7 @@ class Toy(Workload):
         while True:
             if number >= self.at and self.only_seed in (None, seed):
                 self._fail(number)
-            time.sleep(self.sleep_s)
+            time.sleep(self.sleep_s + self.slower_s * max(0, 10 - number))
             value = float("nan") if self.fault == "nan" and number >= self.at else 1.0
             yield value * torch.randn(batch_size, self.width, generator=generator)
             number += 1

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from yocobench.bench import stability
+from yocobench.bench.measurement import HostActivity
 from yocobench.bench.statistics import pooled_rate
 from yocobench.estimate import extrapolate
 from yocobench.plan import PlannedCell
@@ -98,7 +100,7 @@ class Seen(NamedTuple):
     """A trend in the steps of one repeat."""
 
     run_id: str
-    found: extrapolate.Found
+    found: stability.Found
     settled_samples_per_second: float
     """Over the steps after it."""
 
@@ -108,7 +110,7 @@ def seen(evidence: Evidence) -> list[Seen]:
     result = []
     for one in evidence.counted:
         times = evidence.curves.get(one.run_id, RecordedCurve()).step_times_s
-        for found in extrapolate.trends(times, burstable=evidence.instance.burst is not None):
+        for found in stability.trends(times, burstable=evidence.instance.burst is not None):
             settled = one.samples_per_step / statistics.fmean(times[found.at_step :])
             result.append(Seen(one.run_id, found, settled))
     return result
@@ -148,9 +150,25 @@ def warnings(evidence: Evidence) -> tuple[str, ...]:
             f"in {len(same)} of {len(evidence.counted)} repeat(s), {worst.found.text}; reckoned with the rate after "
             f"that, {worst.settled_samples_per_second:,.1f} {evidence.planned.spec.workload.sample_unit}s/s"
         )
+    said += _disturbed(evidence)
     if evidence.recorded_under:
         said.append(evidence.recorded_under)
     return tuple(said)
+
+
+def _disturbed(evidence: Evidence) -> list[str]:
+    """What else used its machine, from the most disturbed repeat."""
+    found = []
+    for one in evidence.counted:
+        seen = HostActivity(
+            steal_share=one.steal_share, other_share=one.other_share, cpu_throttle_events=one.cpu_throttle_events
+        )
+        found.append((max(one.steal_share or 0.0, one.other_share or 0.0), stability.disturbances(seen)))
+    disturbed = [one for one in found if one[1]]
+    if not disturbed:
+        return []
+    worst = max(disturbed, key=lambda one: one[0])[1]
+    return [f"in {len(disturbed)} of {len(found)} repeat(s), {text}" for text in worst]
 
 
 # --- subset to full ---------------------------------------------------------------------------------------------

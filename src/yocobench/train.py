@@ -21,6 +21,7 @@ from yocobench import config, prices, receipt, sweep, worth
 from yocobench.bench import hardware
 from yocobench.bench.measurement import Measurement, Source
 from yocobench.bench.peak import peak_flops_per_second
+from yocobench.bench.stability import stability
 from yocobench.bench.statistics import occupied_s, summarize
 from yocobench.launchers import build_launcher
 from yocobench.launchers.base import Launcher
@@ -54,6 +55,8 @@ def main(cfg: Config) -> int:
     console.print(
         f"{planned.spec.label}: {describe(measurement, cfg.workload.sample_unit)}", highlight=False, soft_wrap=True
     )
+    for said in unsteady(measurement, planned.spec.protocol.target_relative_half_width, cfg.instance.burst is not None):
+        console.print(f"  {said}", highlight=False, soft_wrap=True)
     # DVC itself ignores Ctrl-C while a command runs: only a failure stops it and leaves the cell to be measured again.
     return INTERRUPTED_STATUS if measurement.outcome == "interrupted" and "DVC_STAGE" in os.environ else 0
 
@@ -131,6 +134,17 @@ def describe(measurement: Measurement, unit: str) -> str:
     if measurement.outcome == "ok":
         return f"{text}; {measurement.reason}" if measurement.reason else text
     return f"{text}; then {measurement.outcome}: {measurement.reason}"
+
+
+def unsteady(measurement: Measurement, target: float, burstable: bool) -> list[str]:
+    """For each repeat whose steps were not steady, how and why, and what to do."""
+    found = [(r.repeat, stability(r.step_times_s, r.activity, target, burstable)) for r in measurement.repeats]
+    return [
+        f"repeat {number} was {one.verdict}: {reason}"
+        for number, one in found
+        if one is not None
+        for reason in one.reasons
+    ]
 
 
 def provenance(root: Path, launcher: str, sweep: str | None) -> Provenance:

@@ -26,13 +26,16 @@ import psutil
 from torch import Tensor
 
 from yocobench.bench.accelerators import open_device
+from yocobench.bench.activity import Watch
 from yocobench.bench.measurement import Outcome, RepeatResult
+from yocobench.bench.stability import MIN_WARMUP_STEPS, is_stationary
 from yocobench.bench.statistics import relative_half_width
 from yocobench.bench.trainer import Diverged, Trace, Trainer, evaluate, first_step
 from yocobench.schema import CellSpec
 
 TELL_EVERY_S = 0.5
 MIN_TIMED_STEPS = 3  # fewer give no interval at all
+LOOK_AGAIN_AFTER = 1.25
 
 
 class Interrupted(Exception):
@@ -48,10 +51,7 @@ def run(spec: CellSpec, repeat: int, root: Path, tell: Tell, trace: Trace) -> No
     trainer, loss = first_step(spec, root, repeat, trace, time.perf_counter)
     try:
         _finite([loss], trace, keep=False)
-        for _ in range(spec.protocol.warmup_steps):
-            seconds, _, loss = trainer.step()
-            trace.warmup_step_times_s.append(seconds)
-            tell({"phase": "warm-up", "step": len(trace.warmup_step_times_s)})
+        _warm_up(trainer, tell, trace)
         _timed(trainer, tell, trace)
         trace.facts["peak_memory_bytes"] = trainer.device.peak_memory_bytes()
         if repeat == 0:
@@ -61,14 +61,37 @@ def run(spec: CellSpec, repeat: int, root: Path, tell: Tell, trace: Trace) -> No
         trainer.workload.close()
 
 
+def _warm_up(trainer: Trainer, tell: Tell, trace: Trace) -> None:
+    """Steps that do not count: the protocol's fewest, then more until their time is stationary or the cap is reached.
+
+    Looked at again each time their number has grown by a quarter: testing at every step would stop on a fluke.
+    """
+    protocol, times = trainer.spec.protocol, trace.warmup_step_times_s
+    look_at = max(protocol.warmup_steps, MIN_WARMUP_STEPS)
+    while len(times) < protocol.warmup_steps or protocol.max_warmup_s is not None:
+        seconds, _, _ = trainer.step()
+        times.append(seconds)
+        tell({"phase": "warm-up", "step": len(times)})
+        if protocol.max_warmup_s is None or len(times) < protocol.warmup_steps:
+            continue
+        if len(times) >= look_at:
+            trace.facts["warmup_settled"] = is_stationary(times)
+            look_at = math.ceil(len(times) * LOOK_AGAIN_AFTER)
+        if trace.facts.get("warmup_settled") or sum(times) >= protocol.max_warmup_s:
+            trace.facts.setdefault("warmup_settled", False)
+            return
+
+
 def _timed(trainer: Trainer, tell: Tell, trace: Trace) -> None:
     """Add steps until the mean is known well enough or the protocol's cap is reached."""
     protocol = trainer.spec.protocol
     pending: list[Tensor] = []
-    told_at, told_steps = trainer.clock(), 0
-    elapsed = 0.0
+    elapsed, look_at = 0.0, protocol.min_steps
     gc.collect()
     gc.disable()
+    watch = Watch()
+    started = told_at = trainer.clock()
+    told_steps = 0
     try:
         while True:
             seconds, waited, loss = trainer.step()
@@ -78,11 +101,13 @@ def _timed(trainer: Trainer, tell: Tell, trace: Trace) -> None:
             pending.append(loss)
             steps = len(trace.step_times_s)
             done = steps >= protocol.max_steps or (elapsed >= protocol.max_measure_s and steps >= MIN_TIMED_STEPS)
-            if not done and steps >= protocol.min_steps:
+            if not done and steps >= look_at:
                 done = relative_half_width(trace.step_times_s) <= protocol.target_relative_half_width
+                look_at = steps + max(1, steps // 20)
             if done or trainer.clock() - told_at >= TELL_EVERY_S:
                 _finite(pending, trace)
                 pending.clear()
+                watch.look()
                 tell(
                     {
                         "phase": "measure",
@@ -97,6 +122,8 @@ def _timed(trainer: Trainer, tell: Tell, trace: Trace) -> None:
             if done:
                 return
     finally:
+        trace.facts["harness_s"] = trainer.clock() - started - elapsed
+        trace.facts["activity"] = watch.seen()
         gc.enable()
 
 

@@ -48,6 +48,19 @@ class Detected(Frozen):
     """Of an NVIDIA device, e.g. "8.6"."""
 
 
+class HostActivity(Frozen):
+    """What the host did during the timed steps besides training (bench/activity.py); null: it does not say."""
+
+    steal_share: float | None = None
+    """Of the host's CPU time, what its hypervisor gave to other guests, or withheld for want of CPU credits."""
+    other_share: float | None = None
+    """Of the host's CPU time, what other processes used."""
+    cpu_throttle_events: int | None = None
+    """Times that a core was slowed for heat."""
+    gpu_throttle: tuple[str, ...] = ()
+    """Why a GPU ran below the clock that was asked for, where NVML said so."""
+
+
 class RepeatResult(Frozen):
     """One training execution in a process of its own.
 
@@ -65,10 +78,14 @@ class RepeatResult(Frozen):
     first_step_s: float | None = None
     """Includes compilation and lazy initialisation."""
     warmup_step_times_s: tuple[float, ...] = ()
+    warmup_settled: bool | None = None
+    """Was the step time stationary when warm-up ended, or had it reached its cap? Null: a fixed number of steps."""
     step_times_s: tuple[float, ...] = ()
     """Every timed step, data loading inside."""
     data_wait_s: tuple[float, ...] = ()
     """The part of each timed step spent waiting for the batch."""
+    harness_s: float | None = None
+    """Wall time of the measuring loop outside the timed steps."""
     losses: tuple[float, ...] = ()
     """Training loss per timed step (mean over the global batch)."""
     samples_per_step: int | None = None
@@ -86,6 +103,7 @@ class RepeatResult(Frozen):
     """Quality on the held-out split, before (`initial_*`) and after training."""
     load_average_start: float | None = None
     load_average_end: float | None = None
+    activity: HostActivity | None = None
     warnings: tuple[str, ...] = ()
 
 

@@ -17,6 +17,12 @@ from yocobench.bench.measurement import Measurement, RepeatResult
 from yocobench.schema import Frozen
 
 CONFIDENCE = 0.95
+BATCHES = 10
+"""Batch means: few and long batches, so that slow swings fall inside them (Schmeiser, Operations Research 30, 1982)."""
+MIN_BATCHED_STEPS = 40
+OUTLIER_MADS = 5.0
+"""A step further from the median than so many (normal-consistent) median absolute deviations is an outlier: one normal
+step in two million."""
 
 
 class Summary(Frozen):
@@ -29,8 +35,12 @@ class Summary(Frozen):
     step_time_mean_s: float | None = None
     step_time_median_s: float | None = None
     step_time_p95_s: float | None = None
+    step_outliers: int | None = None
+    """Timed steps that the MAD rule flags; they are kept."""
     data_wait_share: float | None = None
     """Share of the timed seconds spent waiting for batches."""
+    harness_share: float | None = None
+    """See harness_share(); the largest of the repeats."""
     setup_s: float | None = None
     """Import and build, median over repeats: paid once, before the first step."""
     first_step_s: float | None = None
@@ -60,7 +70,8 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
 def relative_half_width(step_times_s: Sequence[float]) -> float:
     """Half the 95 % interval of the mean step time, as a share of the mean. Autocorrelation widens it.
 
-    The effective number of steps is n (1 - r) / (1 + r) with r the lag-one autocorrelation, as for an AR(1) series.
+    The wider of two: an AR(1) series' effective number of steps, n (1 - r) / (1 + r) with r the lag-one
+    autocorrelation; and, from MIN_BATCHED_STEPS on, batch means, which also see swings that are slower than a step.
     """
     array = np.asarray(step_times_s, dtype=float)
     if len(array) < 3:
@@ -71,7 +82,25 @@ def relative_half_width(step_times_s: Sequence[float]) -> float:
     centred = array - array.mean()
     r = float((centred[1:] * centred[:-1]).sum() / (centred**2).sum())
     effective = max(2.0, len(array) * (1 - max(r, 0.0)) / (1 + max(r, 0.0)))
-    return float(_t(effective - 1) * spread / math.sqrt(effective) / array.mean())
+    half = float(_t(effective - 1) * spread / math.sqrt(effective))
+    if len(array) >= MIN_BATCHED_STEPS:
+        means = [batch.mean() for batch in np.array_split(array, BATCHES)]
+        half = max(half, float(_t(BATCHES - 1) * np.std(means, ddof=1) / math.sqrt(BATCHES)))
+    return half / float(array.mean())
+
+
+def outliers(step_times_s: Sequence[float]) -> int:
+    """How many steps lie more than OUTLIER_MADS from the median. They are kept: a job has them too."""
+    array = np.asarray(step_times_s, dtype=float)
+    distance = np.abs(array - np.median(array))
+    return int((distance > OUTLIER_MADS * 1.4826 * np.median(distance)).sum())
+
+
+def harness_share(repeat: RepeatResult) -> float | None:
+    """Share of the measuring loop's wall time that is not training steps: reading losses, telling, counting."""
+    if repeat.harness_s is None:
+        return None
+    return repeat.harness_s / (repeat.harness_s + sum(repeat.step_times_s))
 
 
 def throughput(repeat: RepeatResult) -> float:
@@ -113,7 +142,9 @@ def summarize(measurement: Measurement) -> Summary:
         step_time_mean_s=float(steps.mean()),
         step_time_median_s=float(np.median(steps)),
         step_time_p95_s=float(np.percentile(steps, 95)),
+        step_outliers=sum(outliers(r.step_times_s) for r in good),
         data_wait_share=waits / float(steps.sum()),
+        harness_share=max((share for r in good if (share := harness_share(r)) is not None), default=None),
         setup_s=float(np.median([(r.import_s or 0.0) + (r.build_s or 0.0) for r in good])),
         first_step_s=_median([r.first_step_s for r in good]),
         peak_memory_bytes=max((r.peak_memory_bytes or 0 for r in good), default=0) or None,

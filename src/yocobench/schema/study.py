@@ -93,6 +93,9 @@ class Protocol(Frozen):
 
     repeats: PositiveInt
     warmup_steps: PositiveInt
+    """Fewest steps before the timed ones."""
+    max_warmup_s: PositiveFloat | None = None
+    """More are taken until the step time is stationary, for so many seconds at most; null: exactly warmup_steps."""
     min_steps: Annotated[int, Field(ge=3)]
     max_steps: PositiveInt
     max_measure_s: PositiveFloat

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from yocobench.bench.measurement import Measurement, Outcome, RepeatResult, Source
-from yocobench.bench.statistics import relative_half_width, summarize, throughput
+from yocobench.bench.measurement import HostActivity, Measurement, Outcome, RepeatResult, Source
+from yocobench.bench.stability import stability
+from yocobench.bench.statistics import harness_share, outliers, relative_half_width, summarize, throughput
 from yocobench.receipt import Receipt
 from yocobench.schema import Frozen
 
@@ -39,6 +40,9 @@ class RecordedRepeat(Frozen):
     """Import and build."""
     first_step_s: float | None = None
     data_wait_share: float | None = None
+    steal_share: float | None = None
+    other_share: float | None = None
+    cpu_throttle_events: int | None = None
     peak_memory_bytes: int | None = None
     final_loss: float | None = None
     flops_per_sample: float | None = None
@@ -82,6 +86,7 @@ def repeat_metrics(repeat: RepeatResult) -> dict[str, float]:
         "peak_memory_bytes": repeat.peak_memory_bytes,
         "load_average_start": repeat.load_average_start,
         "load_average_end": repeat.load_average_end,
+        **_activity(repeat),
         **_heldout(repeat.heldout),
     }
     if repeat.build_s is not None:
@@ -102,8 +107,26 @@ def _step_metrics(repeat: RepeatResult) -> dict[str, float | None]:
         "step_time_p95_s": float(np.percentile(steps, 95)),
         "step_time_std_s": float(steps.std(ddof=1)) if len(steps) > 1 else None,
         "step_time_relative_half_width": relative_half_width(repeat.step_times_s),
+        "step_outliers": outliers(repeat.step_times_s),
         "data_wait_share": sum(repeat.data_wait_s) / float(steps.sum()),
+        "harness_share": harness_share(repeat),
     }
+
+
+def _activity(repeat: RepeatResult) -> dict[str, float | None]:
+    seen = repeat.activity or HostActivity()
+    return {
+        "warmup_steps": len(repeat.warmup_step_times_s),
+        "steal_share": seen.steal_share,
+        "other_share": seen.other_share,
+        "cpu_throttle_events": seen.cpu_throttle_events,
+    }
+
+
+def stability_tags(repeat: RepeatResult, target: float) -> dict[str, str]:
+    """The verdict on its steps and the reasons (bench/stability.py); none where they are too few."""
+    found = stability(repeat.step_times_s, repeat.activity, target)
+    return {} if found is None else {"stability": found.verdict, "stability_reasons": "; ".join(found.reasons)}
 
 
 def cell_metrics(measurement: Measurement) -> dict[str, float]:

@@ -1,0 +1,104 @@
+"""What else the host did while steps were timed: stolen time, other processes, throttling.
+
+Read at both ends of the timed steps, outside their clock; what cannot be read is null.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pynvml
+
+from yocobench.bench.measurement import HostActivity
+
+CPUS = Path("/sys/devices/system/cpu")
+GPU_SLOWDOWNS = {
+    "nvmlClocksEventReasonSwThermalSlowdown": "software thermal slowdown",
+    "nvmlClocksEventReasonHwThermalSlowdown": "hardware thermal slowdown",
+    "nvmlClocksEventReasonHwPowerBrakeSlowdown": "power brake",
+    "nvmlClocksEventReasonSwPowerCap": "power cap",
+}
+"""NVML's bits for a clock below the one asked for, by the reason (nvml.h, nvmlClocksEventReasons)."""
+
+
+@dataclass(frozen=True)
+class _Reading:
+    total_s: float
+    """CPU seconds of the whole host, idle ones included."""
+    busy_s: float
+    steal_s: float | None
+    own_s: float
+    throttles: int | None
+
+
+class Watch:
+    """From its making to `seen()`."""
+
+    def __init__(self, cpus: Path = CPUS) -> None:
+        """`cpus`: where the kernel counts throttling by CPU."""
+        self._cpus = cpus
+        self._gpu_throttle: dict[str, None] = {}
+        self._start = self._read()
+
+    def look(self) -> None:
+        """Note why the GPUs run slower than asked, if they do now: NVML tells the present only."""
+        self._gpu_throttle |= dict.fromkeys(_gpu_slowdowns())
+
+    def seen(self) -> HostActivity:
+        """The differences since the start."""
+        self.look()
+        start, end = self._start, self._read()
+        total = end.total_s - start.total_s
+        known = total > 0
+        steal = None if start.steal_s is None or end.steal_s is None else end.steal_s - start.steal_s
+        # Ticks are counted in hundredths of a second, so that a short difference may come out below nought.
+        other = max(0.0, end.busy_s - start.busy_s - (end.own_s - start.own_s))
+        throttles = None
+        if start.throttles is not None and end.throttles is not None:
+            throttles = end.throttles - start.throttles
+        return HostActivity(
+            steal_share=steal / total if known and steal is not None else None,
+            other_share=other / total if known else None,
+            cpu_throttle_events=throttles,
+            gpu_throttle=tuple(self._gpu_throttle),
+        )
+
+    def _read(self) -> _Reading:
+        times = psutil.cpu_times()
+        idle = times.idle + getattr(times, "iowait", 0.0)
+        steal = getattr(times, "steal", None)
+        # Guest time is counted in user and nice already (proc(5)).
+        total = sum(times) - getattr(times, "guest", 0.0) - getattr(times, "guest_nice", 0.0)
+        return _Reading(total, total - idle - (steal or 0.0), steal, _own_s(), self._throttles())
+
+    def _throttles(self) -> int | None:
+        """Thermal throttle events of all cores; null where the kernel does not count them (virtual machines)."""
+        try:
+            counts = [int(path.read_text()) for path in self._cpus.glob("cpu*/thermal_throttle/core_throttle_count")]
+        except (OSError, ValueError):
+            return None
+        return sum(counts) if counts else None
+
+
+def _own_s() -> float:
+    """CPU seconds of this process and of the loader workers that it has."""
+    this, seconds = psutil.Process(), 0.0
+    for process in (this, *this.children(recursive=True)):
+        try:
+            times = process.cpu_times()
+        except psutil.Error:
+            continue
+        seconds += times.user + times.system
+    return seconds
+
+
+def _gpu_slowdowns() -> list[str]:
+    try:
+        pynvml.nvmlInit()
+        handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
+        bits = [pynvml.nvmlDeviceGetCurrentClocksEventReasons(handle) for handle in handles]
+    except pynvml.NVMLError:
+        return []
+    return [text for name, text in GPU_SLOWDOWNS.items() if any(getattr(pynvml, name) & one for one in bits)]

@@ -1,0 +1,134 @@
+"""When warm-up ends, what timed steps show, and the verdict with what to do."""
+
+import pytest
+
+from yocobench.bench.activity import Watch
+from yocobench.bench.measurement import HostActivity
+from yocobench.bench.stability import disturbances, is_stationary, stability, trends
+
+FLAT = [0.100, 0.101, 0.099, 0.100, 0.101, 0.099]
+
+
+def test_warm_up_goes_on_while_steps_get_faster_or_slower():
+    # A perfect trend over six steps has p = 2/6! = 0.003.
+    assert not is_stationary([0.16, 0.15, 0.14, 0.13, 0.12, 0.11])
+    assert not is_stationary([0.11, 0.12, 0.13, 0.14, 0.15, 0.16])
+    assert is_stationary(FLAT)
+
+
+def test_too_few_steps_are_never_called_stationary():
+    assert not is_stationary(FLAT[:5])
+
+
+def test_only_the_later_half_is_tested():
+    falling = [0.2 - 0.01 * i for i in range(12)]
+    assert not is_stationary(falling)
+    assert is_stationary(falling + FLAT * 2)
+
+
+def test_a_sure_trend_of_less_than_a_per_cent_ends_warm_up():
+    assert is_stationary([0.1005, 0.1004, 0.1003, 0.1002, 0.1001, 0.1000])
+    assert not is_stationary([0.110, 0.108, 0.106, 0.104, 0.102, 0.100])
+
+
+def test_equal_steps_are_stationary():
+    assert is_stationary([0.1] * 6)
+
+
+def noisy(level, count, jitter=0.01):
+    return [level * (1 + jitter * (-1) ** i) for i in range(count)]
+
+
+def test_steady_steps_show_nothing():
+    assert trends(noisy(0.1, 60)) == ()
+    assert trends(noisy(0.1, 5)) == ()
+
+
+def test_slow_first_steps_are_named_warm_up():
+    (found,) = trends(noisy(0.15, 15) + noisy(0.1, 45))
+    assert found.trend == "warm_up"
+    assert found.change == pytest.approx(0.5, abs=0.03)
+
+
+def test_slow_last_steps_are_throttling_and_credits_on_a_burstable_type():
+    times = noisy(0.1, 40) + noisy(0.2, 20)
+    (found,) = trends(times)
+    assert found.trend == "throttling"
+    assert found.at_step == 40
+    (credits,) = trends(times, burstable=True)
+    assert credits.trend == "burst_credits"
+    assert "100% longer" in credits.text
+
+
+def test_noise_alone_is_no_trend():
+    times = [0.1, 0.3, 0.15, 0.22, 0.11, 0.28] * 8
+    assert trends(times) == ()
+
+
+# --- the verdict ------------------------------------------------------------------------------------------------
+
+QUIET = HostActivity(steal_share=0.0, other_share=0.01, cpu_throttle_events=0)
+
+
+def test_steady_steps_on_a_quiet_host_are_steady():
+    found = stability(noisy(0.1, 60), QUIET, target=0.01)
+    assert (found.verdict, found.reasons) == ("steady", ())
+
+
+def test_a_trend_is_named_before_all_else_with_what_to_do():
+    found = stability(noisy(0.15, 15) + noisy(0.1, 45), HostActivity(other_share=0.5), target=0.01)
+    assert found.verdict == "trending"
+    assert found.reasons == (
+        "the first 15 steps took 51% longer than later ones: warm-up was too short; raise protocol.max_warmup_s",
+        "other processes took 50% of the CPU time: stop them and measure again",
+    )
+
+
+def test_steps_that_scatter_on_a_quiet_host_are_noisy():
+    found = stability([0.1, 0.3, 0.15, 0.22, 0.11, 0.28] * 8, QUIET, target=0.01)
+    assert found.verdict == "noisy"
+    assert found.reasons[0].endswith("not 1.0%: raise protocol.max_measure_s")
+
+
+def test_many_outliers_are_noise_too():
+    found = stability(([0.1, 0.1001] * 6 + [0.11]) * 5, QUIET, target=0.5)
+    assert found.reasons == ("5 of 65 steps are outliers: see step_time_s in the run",)
+
+
+def test_each_disturbance_is_told_with_a_remedy():
+    activity = HostActivity(
+        steal_share=0.03, other_share=0.2, cpu_throttle_events=4, gpu_throttle=("power cap", "power brake")
+    )
+    assert disturbances(activity) == (
+        "the GPU slowed down (power cap, power brake): check cooling and the power limit",
+        "the CPU throttled 4 time(s) for heat: check cooling",
+        "the hypervisor gave 3.0% of the CPU time to others (a noisy neighbour, or spent CPU credits): "
+        "measure again, or on another host",
+        "other processes took 20% of the CPU time: stop them and measure again",
+    )
+    assert disturbances(QUIET) == disturbances(HostActivity()) == disturbances(None) == ()
+
+
+def test_few_steps_have_no_verdict():
+    assert stability([0.1] * 11, QUIET, target=0.01) is None
+
+
+# --- what the host did ------------------------------------------------------------------------------------------
+
+
+def test_what_this_process_does_is_not_other_load_and_throttling_is_counted_by_difference(tmp_path):
+    counts = [tmp_path / f"cpu{i}/thermal_throttle/core_throttle_count" for i in (0, 1)]
+    for path in counts:
+        path.parent.mkdir(parents=True)
+        path.write_text("7\n")
+    watch = Watch(tmp_path)
+    counts[1].write_text("10\n")
+    while (seen := watch.seen()).other_share is None:  # until the kernel's clock has ticked
+        pass
+    assert 0 <= seen.other_share <= 1
+    assert 0 <= seen.steal_share <= 1
+    assert seen.cpu_throttle_events == 3
+
+
+def test_where_the_kernel_counts_no_throttling_it_is_unknown(tmp_path):
+    assert Watch(tmp_path).seen().cpu_throttle_events is None
