@@ -1,10 +1,35 @@
 """How AWS errors are worded for the person who reads them."""
 
+from collections.abc import Callable
+from decimal import Decimal
+
 import pytest
 from botocore import exceptions
 
 from aws_stand_in import Aws, aws_account  # noqa: F401
-from yocobench.aws import session
+from test_ec2_ledger import entry
+from yocobench.aws import boxes, identity, session
+from yocobench.aws.launch_plan import LaunchPlan
+
+PLAN = LaunchPlan(
+    label="toy-smoke-m5a.large",
+    instance_type="m5a.large",
+    region="us-east-1",
+    bucket="a-bucket",
+    usage_class="on-demand",
+    family="cpu-x86_64",
+    zones=(("us-east-1a", "subnet-1"),),
+    security_group_id="sg-1",
+    public_address=True,
+    image_id="ami-1",
+    image_name="an image",
+    image_python=None,
+    root_device_name="/dev/sda1",
+    volume_gb=30,
+    wall_clock_s=60,
+    usd_per_hour=Decimal("0.1"),
+    worst_usd=Decimal("0.01"),
+)
 
 
 def api_error(code: str, message: str = "said AWS") -> exceptions.ClientError:
@@ -57,6 +82,26 @@ def test_an_unknown_profile_is_named_before_any_call(aws: Aws, monkeypatch: pyte
         session.client("ec2", "us-east-1")
     with pytest.raises(session.AwsError, match=r"\(wrok\) could not be found"):
         session.credentials()
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda: identity.whoami("us-east-1"),
+        lambda: boxes.find("us-east-1"),
+        lambda: boxes.start(PLAN, entry("a"), "#!/bin/bash"),
+    ],
+    ids=["who", "look", "launch"],
+)
+def test_credentials_that_say_themselves_that_they_have_expired_are_one_line(
+    aws: Aws, monkeypatch: pytest.MonkeyPatch, ask: Callable[[], object]
+):
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "a token")
+    monkeypatch.setenv("AWS_CREDENTIAL_EXPIRATION", "2026-01-01T00:00:00Z")
+    session.forget()
+    with pytest.raises(session.NoCredentials, match=r"have expired; renew them \(`aws sso login`"):
+        ask()
+    assert aws.calls == []
 
 
 def test_one_attempt_means_no_retry(aws: Aws):

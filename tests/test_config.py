@@ -225,6 +225,16 @@ def test_a_users_mistake_inside_a_stage_is_its_message_and_status_2(monkeypatch,
     assert capsys.readouterr().err == "error: data/text/train.bin is gone\n"
 
 
+def test_a_path_inside_the_project_is_said_relative_to_it_and_others_as_they_are(project, monkeypatch, capsys):
+    def main(_: object) -> None:
+        raise OSError(2, "No such file", str(project / "data/text/train.bin"), None, "/elsewhere/x")
+
+    monkeypatch.setattr(sys, "argv", ["stage"])
+    with pytest.raises(SystemExit):
+        config.stage(main)()
+    assert capsys.readouterr().err == "error: [Errno 2] No such file: 'data/text/train.bin' -> '/elsewhere/x'\n"
+
+
 @pytest.mark.usefixtures("project")
 def test_the_status_that_a_stage_returns_is_the_commands(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["stage"])

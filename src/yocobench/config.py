@@ -23,6 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ValidationError
 
 from yocobench import sweep
+from yocobench.paths import relative
 from yocobench.schema import Chip, Config, Instance, LauncherConfig, MachineImages, Study, Subset, WorkloadConfig
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -147,7 +148,7 @@ def stage(main: Callable[[Config], int | None]) -> Callable[[], None]:
 
 
 def _fail(error: Exception) -> NoReturn:
-    print(f"error: {error}", file=sys.stderr)
+    print(f"error: {relative(error)}", file=sys.stderr)
     sys.exit(2)
 
 

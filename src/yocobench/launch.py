@@ -20,6 +20,7 @@ from yocobench import config, receipt, worth
 from yocobench.bench import hardware
 from yocobench.launchers import build_launcher
 from yocobench.launchers.signals import INTERRUPTED_STATUS, stop_requests
+from yocobench.paths import relative
 from yocobench.plan import PlannedCell, plan_cell
 from yocobench.progress import Reporter
 from yocobench.receipt import write_atomic
@@ -103,7 +104,7 @@ def _one(launcher: LauncherConfig, spec: CellSpec, instance: Instance, root: Pat
         try:
             measurement = build_launcher(launcher).run(spec, instance, root, report)
         except (ValueError, OSError) as error:
-            console.print(f"{spec.label}: {error}", highlight=False, soft_wrap=True)
+            console.print(f"{spec.label}: {relative(error)}", highlight=False, soft_wrap=True)
             return
     console.print(f"{spec.label}: {measurement.outcome} {measurement.reason}", highlight=False, soft_wrap=True)
 

@@ -16,6 +16,7 @@ import sys
 from yocobench import config
 from yocobench.aws import boxes, ending
 from yocobench.aws.ledger import HOLDING, Ledger
+from yocobench.paths import relative
 
 
 def main(words: list[str] | None = None) -> int:
@@ -38,7 +39,7 @@ def main(words: list[str] | None = None) -> int:
                 print(line)
             print(f"{region}: {len(boxes.find(region))} box(es) of the project left")
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {relative(error)}", file=sys.stderr)
         return 2
     return 0
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from yocobench import config, receipt
+from yocobench.paths import relative
 from yocobench.tracking import Store, open_store
 
 FOLDERS = ("results/receipts", "mlruns/receipts")
@@ -44,7 +45,7 @@ def main() -> int:
     try:
         good, problems = restore(config.root(), more=sys.argv[1:])
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {relative(error)}", file=sys.stderr)
         return 2
     for problem in problems:
         print(f"error: {problem}", file=sys.stderr)

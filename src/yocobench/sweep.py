@@ -12,6 +12,8 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from yocobench.paths import relative
+
 FAILURE = "failed.txt"
 SCENARIO = "decision.json"
 
@@ -32,7 +34,7 @@ def record_failure(error: BaseException) -> None:
     folder = Path(hydra.sweep.dir) / str(hydra.job.num)
     folder.mkdir(parents=True, exist_ok=True)
     text = str(error) if isinstance(error, ValueError | OSError) else "".join(traceback.format_exception(error))
-    (folder / FAILURE).write_text(f"{hydra.job.override_dirname}\n{text}\n")
+    (folder / FAILURE).write_text(f"{hydra.job.override_dirname}\n{relative(text)}\n")
 
 
 def record_scenario(decision: str) -> None:

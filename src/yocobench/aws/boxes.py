@@ -78,7 +78,7 @@ def start(plan: LaunchPlan, entry: Entry, user_data: str) -> Started | NotStarte
             if code in _NO_CAPACITY | _NOT_IN_ZONE:
                 continue
             return _refusal(plan, error, code, tuple(tried))
-        except BotoCoreError as error:
+        except (BotoCoreError, RuntimeError) as error:  # the latter: credentials that have expired
             raise session.translate(error, f"start {plan.instance_type}") from error
         box = answer["Instances"][0]
         tried.append(f"{zone} at {now():%H:%M:%S}Z: started")

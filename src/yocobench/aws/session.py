@@ -118,8 +118,17 @@ def asking(what: str) -> Iterator[None]:
         yield
     except (exceptions.ClientError, exceptions.BotoCoreError, ResponseParserError) as error:
         raise translate(error, what) from error
+    except RuntimeError as error:
+        if not _is_expiry(error):
+            raise
+        raise translate(error, what) from error
     except KeyError as error:
         raise AwsError(f"could not {what}: the answer has no {error.args[0]}; {FOREIGN}") from error
+
+
+def _is_expiry(error: Exception) -> bool:
+    """botocore's own words when AWS_CREDENTIAL_EXPIRATION, or a provider's new credentials, lie in the past."""
+    return isinstance(error, RuntimeError) and "refreshed credentials are still expired" in str(error)
 
 
 def translate(error: Exception, what: str) -> AwsError:
@@ -150,14 +159,14 @@ def _about_credentials(error: Exception, code: str) -> str:
     again = "`aws configure`, `aws sso login` or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY give some"
     if isinstance(error, exceptions.NoCredentialsError):
         return f"no AWS credentials found; {again}"
-    if code in EXPIRED or "SSO" in type(error).__name__:
+    if code in EXPIRED or "SSO" in type(error).__name__ or _is_expiry(error):
         return f"the AWS credentials have expired; renew them (`aws sso login`, or new keys) and try again ({again})"
     return f"the AWS credentials do not work ({code or _first_line(error)}); {again}"
 
 
 def _kind(error: Exception) -> type[AwsError]:
     code = _code(error)
-    if isinstance(
+    if _is_expiry(error) or isinstance(
         error,
         exceptions.NoCredentialsError
         | exceptions.PartialCredentialsError

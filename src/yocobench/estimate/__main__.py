@@ -18,6 +18,7 @@ from yocobench import config
 from yocobench.estimate import outside
 from yocobench.estimate.calibration import Calibration
 from yocobench.estimate.estimator import BOUND_WORDS, Estimate, NoEstimate, estimate
+from yocobench.paths import relative
 from yocobench.schema import Chip, WorkloadConfig
 
 KEYS = ("workload", "instance", "refresh")
@@ -125,7 +126,7 @@ def main(arguments: Sequence[str]) -> int:
             when = f"{host.measured_at} on {host.cpu_model}, torch {host.torch_version}"
             console.print(f"Host micro-benchmark: {when}; {len(calibration.residuals)} measured cell(s) used.")
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {relative(error)}", file=sys.stderr)
         return 2
     return 0
 

@@ -18,6 +18,7 @@ from yocobench import config
 from yocobench.bench import hardware
 from yocobench.estimate import calibration
 from yocobench.estimate.calibration import Calibration, HostRates
+from yocobench.paths import relative
 
 GEMM_SIZES = (64, 128, 256, 512, 1024)
 TRY_S = 0.25
@@ -170,7 +171,7 @@ def main() -> int:
     try:
         rates = host_rates(config.root(), refresh=True)
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {relative(error)}", file=sys.stderr)
         return 2
     print(rates.model_dump_json(indent=1))
     return 0

@@ -27,6 +27,7 @@ from yocobench.bench.system import Sampler
 from yocobench.bench.versions import versions
 from yocobench.launchers.base import Launcher, Progress
 from yocobench.launchers.signals import stop_requests
+from yocobench.paths import relative
 from yocobench.schema import CellSpec, Instance
 
 GRACE_S = 20.0  # from SIGTERM to SIGKILL: time to write the partial result
@@ -106,7 +107,7 @@ def _repeat(
             if timed_out:
                 result = result.model_copy(update={"outcome": "timeout", "reason": _timeout_reason(spec)})
             return result
-        error = log_file.read_text(errors="replace").strip()
+        error = relative(log_file.read_text(errors="replace").strip())
         return _without_result(child.returncode, error, number, started_at, told, spec, timed_out)
 
 
