@@ -34,7 +34,13 @@ def toys_importable(monkeypatch):
 def spec(micro=4, protocol=None, **args):
     return CellSpec(
         workload=WorkloadConfig(
-            name="toy", _target_="toys.Toy", data=None, sample_unit="sample", global_batch_size=8, args=args
+            name="toy",
+            _target_="toys.Toy",
+            data=None,
+            sample_unit="sample",
+            global_batch_size=8,
+            compile=False,
+            args=args,
         ),
         subset="smoke",
         dataset_path=None,

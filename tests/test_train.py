@@ -20,6 +20,7 @@ data: null
 sample_unit: sample
 global_batch_size: 8
 micro_batch_size: 8
+compile: false
 args: {args}
 """
 FAST = ["protocol.repeats=1", "protocol.max_steps=4", "protocol.min_steps=3", "protocol.warmup_steps=1"]

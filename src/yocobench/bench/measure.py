@@ -38,8 +38,8 @@ MIN_TIMED_STEPS = 3  # fewer give no interval at all
 LOOK_AGAIN_AFTER = 1.25
 
 
-class Interrupted(Exception):
-    """SIGINT or SIGTERM arrived."""
+class Interrupted(BaseException):
+    """SIGINT or SIGTERM arrived. No Exception: compilers wrap those, and a fallback would go on training."""
 
 
 Tell = Callable[[dict[str, Any]], None]
@@ -52,7 +52,10 @@ def run(spec: CellSpec, repeat: int, root: Path, tell: Tell, trace: Trace) -> No
     try:
         _finite([loss], trace, keep=False)
         _warm_up(trainer, tell, trace)
+        compilations = trainer.loss.num_compilations
         _timed(trainer, tell, trace)
+        if trainer.loss.num_compilations > compilations:
+            trace.warnings.append("the model was compiled again inside the timed steps; set compile: false")
         trace.facts["peak_memory_bytes"] = trainer.device.peak_memory_bytes()
         if repeat == 0:
             tell({"phase": "evaluate"})

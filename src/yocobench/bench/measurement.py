@@ -77,6 +77,10 @@ class RepeatResult(Frozen):
     """Model, optimiser and data loader made."""
     first_step_s: float | None = None
     """Includes compilation and lazy initialisation."""
+    compiled: bool | None = None
+    """Whether the steps ran through torch.compile; `warnings` say why not where it was wanted."""
+    compile_s: float | None = None
+    """The part of the first step that compiling took: short where an earlier run left the code in the cache."""
     warmup_step_times_s: tuple[float, ...] = ()
     warmup_settled: bool | None = None
     """Was the step time stationary when warm-up ended, or had it reached its cap? Null: a fixed number of steps."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from yocobench.bench import compiling
 from yocobench.bench.accelerators import open_device
 from yocobench.bench.accelerators.base import Accelerator
 from yocobench.bench.workloads import build_workload
@@ -43,6 +42,7 @@ class Trainer:
 
     spec: CellSpec
     workload: Workload
+    loss: compiling.Loss
     device: Accelerator
     model: nn.Module
     optimizer: torch.optim.Optimizer
@@ -62,7 +62,7 @@ class Trainer:
             waited += self.clock() - before
             batch = self.device.to_device(batch)
             with self.device.autocast(self.spec.precision):
-                loss = self.workload.loss(self.model, batch) / self.accumulation_steps
+                loss = self.loss(self.model, batch) / self.accumulation_steps
             self.device.backward(loss, self.spec.precision)
             total = loss.detach() if total is None else total + loss.detach()
         self.device.step(self.optimizer, self.model)
@@ -71,8 +71,10 @@ class Trainer:
         return self.clock() - start, waited, total
 
 
-def build(spec: CellSpec, root: Path, seed: int, micro: int, trace: Trace, clock: Callable[[], float]) -> Trainer:
-    """Model, optimiser, device and batches for a repeat."""
+def build(
+    spec: CellSpec, root: Path, seed: int, micro: int, trace: Trace, clock: Callable[[], float], compiled: bool = False
+) -> Trainer:
+    """Model, loss, optimiser, device and batches for a repeat."""
     torch.manual_seed(seed)
     device = open_device(spec.kind)
     trace.facts["threads"] = device.prepare(spec.workload.threads)
@@ -81,11 +83,9 @@ def build(spec: CellSpec, root: Path, seed: int, micro: int, trace: Trace, clock
     if spec.workload.channels_last:
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = workload.optimizer(model)
-    if spec.workload.compile:
-        if spec.kind != "cpu" or shutil.which(os.environ.get("CXX", "g++")) or shutil.which("clang++"):
-            model.compile(dynamic=False)
-        else:
-            trace.warnings.append("no C++ compiler (install g++): torch.compile was left out, steps ran eagerly")
+    loss = compiling.Loss(workload.loss, trace.warnings, clock)
+    if compiled:
+        loss.compile(root)
     data = root / spec.dataset_path if spec.dataset_path else None
     batches = workload.batches(data, spec.dataset_items, micro, seed)
     accumulation = spec.workload.global_batch_size // micro
@@ -96,18 +96,19 @@ def build(spec: CellSpec, root: Path, seed: int, micro: int, trace: Trace, clock
         micro_batch_size=micro,
         accumulation_steps=accumulation,
     )
-    return Trainer(spec, workload, device, model, optimizer, batches, micro, accumulation, clock)
+    return Trainer(spec, workload, loss, device, model, optimizer, batches, micro, accumulation, clock)
 
 
 def first_step(
     spec: CellSpec, root: Path, repeat: int, trace: Trace, clock: Callable[[], float]
 ) -> tuple[Trainer, Any]:
-    """Build and take the first step, halving the micro-batch while the accelerator runs out of memory."""
+    """Build and take the first step: eagerly if compiling fails, with half the micro-batch if memory runs out."""
     seed = spec.protocol.seed + repeat
     micro = spec.micro_batch_size
+    compiled = compiling.is_possible(spec.workload.compile, spec.kind, trace.warnings)
     while True:
         start = clock()
-        trainer = build(spec, root, seed, micro, trace, clock)
+        trainer = build(spec, root, seed, micro, trace, clock, compiled)
         trace.facts["build_s"] = clock() - start
         if repeat == 0:
             before = evaluate(trainer, root)
@@ -116,13 +117,22 @@ def first_step(
         try:
             seconds, _, loss = trainer.step()
         except Exception as error:
-            if not trainer.device.is_out_of_memory(error) or micro == 1:
+            if trainer.device.is_out_of_memory(error) and micro > 1:
+                micro //= 2
+                trace.warnings.append(
+                    f"micro-batch {micro * 2} ran out of memory; the global batch is kept with {micro}"
+                )
+            elif trainer.loss.compiled and not trainer.device.is_out_of_memory(error):
+                # Whatever it was: if it is the model's own error, the eager step raises it again, and more clearly.
+                trainer.loss.give_up(compiling.reason_of(error))
+                compiled = False
+            else:
                 raise
-            trace.warnings.append(f"micro-batch {micro} ran out of memory; the global batch is kept with {micro // 2}")
             trainer.workload.close()
-            micro //= 2
             continue
-        trace.facts["first_step_s"] = seconds
+        trace.facts.update(first_step_s=seconds, compiled=trainer.loss.compiled)
+        if trainer.loss.compiled:
+            trace.facts["compile_s"] = trainer.loss.compile_s
         return trainer, loss
 
 

@@ -104,9 +104,8 @@ def estimate(
         reason = f"needs {needed / 2**30:.1f} GiB at micro-batch 1, has {(have or 0) / 2**30:.1f}"
         return NoEstimate(config.name, instance.name, reason, needed, have)
     found = trace(config, micro, memory.is_low(chosen))
-    parts = step_time(
-        found, target, per_device // micro, config.compile, _decode_s(config, calibration), accelerator_count
-    )
+    compiled = config.compile is not False
+    parts = step_time(found, target, per_device // micro, compiled, _decode_s(config, calibration), accelerator_count)
     samples = found.samples_per_item * config.global_batch_size
     return _result(config, target, chosen, parts, samples, line, (micro, per_device // micro), have, calibration)
 

@@ -30,7 +30,7 @@ def modelled(
 ) -> StepTime:
     """The model's step time without input: measured steps state their data wait apart."""
     found = trace(workload, micro, is_low(precision))
-    return step_time(found, target, accumulation, workload.compile)
+    return step_time(found, target, accumulation, workload.compile is not False)
 
 
 def of_cell(
@@ -67,7 +67,16 @@ def of_receipt(found: Receipt, host: HostRates | None) -> Residual | None:
     if found.measurement.source != "measured" or timing is None or detected is None:
         return None
     mean, wait, error = timing
-    return of_cell(found.spec, mean - wait, error, busy_factor(found.measurement, detected.physical_cores), host)
+    spec = _as_run(found)
+    return of_cell(spec, mean - wait, error, busy_factor(found.measurement, detected.physical_cores), host)
+
+
+def _as_run(found: Receipt) -> CellSpec:
+    """The cell's spec with `compile` as the steps really ran: a host may lack what compiling takes."""
+    ran = [repeat.compiled for repeat in found.measurement.repeats if repeat.compiled is not None]
+    if not ran:
+        return found.spec
+    return found.spec.model_copy(update={"workload": found.spec.workload.model_copy(update={"compile": all(ran)})})
 
 
 def from_receipts(root: Path, host: HostRates | None) -> tuple[Residual, ...]:

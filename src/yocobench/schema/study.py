@@ -27,8 +27,9 @@ class WorkloadConfig(Frozen):
     """Items per forward pass; null: the largest power-of-two split of the global batch that fits in memory."""
     threads: PositiveInt | None = None
     """CPU threads of the training process; null: one for each physical core."""
-    compile: bool = False
-    """torch.compile the model; a host without a C++ compiler runs eagerly and says so."""
+    compile: bool | Literal["auto"] = "auto"
+    """torch.compile the loss with the model in it. auto: where the host has what it takes (a C++ compiler for a CPU,
+    Triton for a GPU); a host that cannot, or a model that does not compile, runs eagerly and the run says why."""
     channels_last: bool = False
     """Keep images and convolution weights in NHWC memory order."""
     args: dict[str, Any] = {}

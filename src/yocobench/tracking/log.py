@@ -100,12 +100,13 @@ def _log_repeat(
     before_s += sum(repeat.warmup_step_times_s)
     ends_ms = [start_ms + int(1000 * (before_s + elapsed)) for elapsed in accumulate(repeat.step_times_s)]
     end_ms = ends_ms[-1] if ends_ms else start_ms + int(1000 * before_s)
-    run_id = _create(store, name, start_ms, tags | {"repeat": str(repeat.repeat)})
+    said = {"warnings": "; ".join(repeat.warnings)} if repeat.warnings else {}
+    run_id = _create(store, name, start_ms, tags | said | {"repeat": str(repeat.repeat)})
     metrics = [Metric(key, value, end_ms, 0) for key, value in records.repeat_metrics(repeat).items()]
     series = {"step_time_s": repeat.step_times_s, "data_wait_s": repeat.data_wait_s, "loss": repeat.losses}
     for key, values in series.items():
         metrics += [Metric(key, value, at, step) for step, (value, at) in enumerate(zip(values, ends_ms, strict=False))]
-    own = {"threads": repeat.threads, "repeat": repeat.repeat}
+    own = {"threads": repeat.threads, "compiled": repeat.compiled, "repeat": repeat.repeat}
     _batch(store, run_id, metrics, params | {k: str(v) for k, v in own.items() if v is not None})
     store.client.set_terminated(run_id, _status(repeat.outcome), end_ms)
 

@@ -79,6 +79,7 @@ def repeat_metrics(repeat: RepeatResult) -> dict[str, float]:
         "import_s": repeat.import_s,
         "build_s": repeat.build_s,
         "first_step_s": repeat.first_step_s,
+        "compile_s": repeat.compile_s,
         "samples_per_step": repeat.samples_per_step,
         "num_steps": len(repeat.step_times_s),
         "num_parameters": repeat.num_parameters,

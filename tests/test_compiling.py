@@ -1,0 +1,143 @@
+"""torch.compile around any workload's loss: when, what is told, and what happens when it fails."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch._inductor import config as inductor
+
+from test_local_launcher import spec
+from toys import Toy
+from yocobench.bench import compiling, hardware
+from yocobench.bench.compiling import Loss
+from yocobench.bench.trainer import Trace, first_step
+from yocobench.schema import CellSpec
+
+
+class Chatty(Toy):
+    """Branches on a number that only a run knows: that is no one graph."""
+
+    def loss(self, model: nn.Module, batch: Tensor) -> Tensor:
+        found = super().loss(model, batch)
+        return found * 2 if found > 1e9 else found
+
+
+def counting_clock():
+    now = [0.0]
+
+    def clock() -> float:
+        now[0] += 1.0
+        return now[0]
+
+    return clock
+
+
+def compiled(cell: CellSpec, setting: bool | str, **changes: str) -> CellSpec:
+    workload = cell.workload.model_copy(update={"compile": setting, **changes})
+    return cell.model_copy(update={"workload": workload})
+
+
+def loss_of(warnings: list[str], root: Path) -> Loss:
+    loss = Loss(Toy().loss, warnings, counting_clock())
+    loss.compile(root, backend="eager")
+    return loss
+
+
+@pytest.fixture(autouse=True)
+def fresh(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "")
+    torch.compiler.reset()
+    yield
+    torch.compiler.reset()
+
+
+# --- whether ----------------------------------------------------------------------------------------------------
+
+
+def test_a_cpu_without_a_compiler_runs_eagerly_and_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
+    warnings: list[str] = []
+    monkeypatch.setenv("CXX", "no-such-compiler -O2")
+    assert compiling.is_possible("auto", "cpu", warnings) is False
+    assert warnings == [
+        "torch.compile was left out, steps ran eagerly: no C++ compiler (no-such-compiler is not found; install g++)"
+    ]
+
+
+def test_where_it_is_off_nothing_is_said(monkeypatch: pytest.MonkeyPatch):
+    warnings: list[str] = []
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    assert compiling.is_possible(False, "cpu", warnings) is False
+    assert compiling.is_possible("auto", "neuron", warnings) is False
+    assert warnings == []
+
+
+def test_a_compiler_that_is_there_is_used(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("CXX", "sh")  # any program: only its presence is looked at
+    assert compiling.is_possible("auto", "cpu", []) is True
+
+
+@pytest.mark.parametrize(
+    ("installed", "capability", "reason"),
+    [
+        (True, (7, 0), None),
+        (True, (9, 0), None),
+        (False, (9, 0), "no Triton (pip install triton)"),
+        (True, (6, 1), "Triton knows no GPU of compute capability 6.1"),
+    ],
+)
+def test_a_gpu_needs_triton_and_compute_capability_seven(installed: bool, capability: tuple, reason: str | None):
+    assert compiling.triton_obstacle(installed, capability) == reason
+
+
+# --- the compiled loss ------------------------------------------------------------------------------------------
+
+
+def test_the_compiled_loss_is_the_loss_and_its_compilation_is_timed_apart(tmp_path: Path):
+    warnings: list[str] = []
+    loss, model, batch = loss_of(warnings, tmp_path), nn.Linear(8, 8), torch.randn(4, 8)
+    for _ in range(3):
+        torch.testing.assert_close(loss(model, batch), Toy().loss(model, batch))
+    assert (loss.compiled, loss.num_compilations, loss.compile_s) == (True, 1, 1.0)  # one tick of the clock
+    assert warnings == []
+
+
+def test_shapes_that_keep_changing_end_in_eager_steps_and_one_warning(tmp_path: Path):
+    warnings: list[str] = []
+    loss, model = loss_of(warnings, tmp_path), nn.Linear(8, 8)
+    for rows in range(2, 14):
+        batch = torch.randn(rows, 8)
+        torch.testing.assert_close(loss(model, batch), Toy().loss(model, batch))
+    assert loss.compiled is False
+    assert warnings == [
+        "torch.compile failed, steps ran eagerly: the shapes change from batch to batch, or a number in the code does"
+    ]
+
+
+def test_a_model_that_does_not_compile_is_measured_eagerly(tmp_path: Path):
+    cell = compiled(spec(), "auto", target=f"{__name__}.Chatty")
+    trace = Trace()
+    trainer, loss = first_step(cell, tmp_path, 0, trace, counting_clock())
+    assert torch.isfinite(loss)
+    assert trainer.loss.compiled is False
+    assert trace.facts["compiled"] is False
+    assert "compile_s" not in trace.facts
+    (said,) = trace.warnings
+    assert said.startswith("torch.compile failed, steps ran eagerly: Unsupported: Data-dependent branching: ")
+
+
+def test_an_error_of_the_model_itself_is_raised_as_it_is(tmp_path: Path):
+    cell = compiled(spec(fault="bug", at=0), "auto")
+    with pytest.raises(ZeroDivisionError, match="a bug in the workload"):
+        first_step(cell, tmp_path, 0, Trace(), counting_clock())
+
+
+@pytest.mark.slow
+def test_compiled_code_stays_in_the_projects_cache_for_the_next_repeat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
+    trace = Trace()
+    with inductor.patch(cpp_cache_precompile_headers=False):  # they pay off over many kernels only
+        trainer, _ = first_step(compiled(spec(), True), tmp_path, 0, trace, counting_clock())
+    assert (trace.warnings, trainer.loss.compiled) == ([], True)
+    assert trace.facts["compile_s"] > 0
+    assert any((tmp_path / compiling.CACHE / hardware.host_id()).rglob("*.so"))
