@@ -27,14 +27,14 @@ from yocobench.estimate.calibration import Calibration
 from yocobench.evidence import Evidence
 from yocobench.plan import PlannedCell, plan_cell
 from yocobench.receipt import write_atomic
-from yocobench.restore import restore
+from yocobench.restore import receipts, restore
 from yocobench.schema import Config, Instance, WorkloadConfig
 from yocobench.selection import decision as layout
 from yocobench.selection import page, report, tables
 from yocobench.selection.decide import decide_workload
 from yocobench.selection.decision import Decision
 from yocobench.selection.page import chart
-from yocobench.tracking import Store, open_store
+from yocobench.tracking import Runs, Store, ask, open_store, recall
 
 RESULTS = Path("results")
 
@@ -42,15 +42,15 @@ RESULTS = Path("results")
 def main(cfg: Config) -> None:
     """Decide for every workload of the study and write results/."""
     root, detected = config.root(), hardware.detect()
-    store = open_store(root)
-    _, problems = restore(root, store)
-    for problem in problems:
-        print(f"left out: {problem}", file=sys.stderr)
+    changed = [one for one in HydraConfig.get().overrides.task if not one.startswith("output=")]
     snapshot = prices.load(root / prices.SNAPSHOT)
-    instances = config.instances(cfg.instances)
+    instances, workloads = config.instances(cfg.instances), [config.workload(name) for name in cfg.workloads]
+    cells = [_cells(cfg, workload, instances, detected, root) for workload in workloads]
+    runs = _runs(root, [cell.spec.key for rows in cells for row in rows for cell in row], what_if=bool(changed))
     known = estimates.calibration(root)
     made = [
-        _decide(cfg, config.workload(name), instances, detected, snapshot, store, known, root) for name in cfg.workloads
+        _decide(cfg, workload, instances, rows, snapshot, runs, known)
+        for workload, rows in zip(workloads, cells, strict=True)
     ]
     decisions = tuple(decision for decision, _ in made)
     if sweep.running():
@@ -60,17 +60,16 @@ def main(cfg: Config) -> None:
         return
     console = Console() if sys.stdout.isatty() else Console(width=tables.PLAIN_COLUMNS)
     console.print(tables.terminal(decisions))
-    changed = [one for one in HydraConfig.get().overrides.task if not one.startswith("output=")]
     if changed:
         print(f"What if {', '.join(changed)}: shown, not kept. To keep it, change params.yaml and type dvc repro")
     else:
         fits = [line for _, lines in made for line in lines]
-        _keep(root, store, decisions, reproduce(cfg, snapshot), estimates.checks(root, known), fits)
+        _keep(root, decisions, reproduce(cfg, snapshot), estimates.checks(root, known), fits)
     if cfg.output == "json":
         print(layout.line(decisions))
 
 
-def _keep(root: Path, store: Store, decisions: tuple[Decision, ...], *notes: list[str]) -> None:
+def _keep(root: Path, decisions: tuple[Decision, ...], *notes: list[str]) -> None:
     """Write the pages and log them. `notes`: how to reproduce, checks of the estimates, fits of the subsets."""
     pages = {
         "decision.html": page.html(decisions, *notes),
@@ -78,30 +77,39 @@ def _keep(root: Path, store: Store, decisions: tuple[Decision, ...], *notes: lis
         "decision.svg": chart.svg(decisions),
     }
     _write(root, decisions, pages)
-    _log(store, root, decisions)
+    _log(open_store(root), root, decisions)
     print("Look at results/decision.html; in a terminal: results/decision.md; runs: make ui")
+
+
+def _runs(root: Path, keys: list[str], what_if: bool) -> Runs:
+    """What the store holds of these cells, receipts that it lacked included. A what-if is content with a fit copy."""
+    runs = recall(root, keys, receipts(root)) if what_if else None
+    if runs is None:
+        store = open_store(root)
+        _, problems = restore(root, store)
+        for problem in problems:
+            print(f"left out: {problem}", file=sys.stderr)
+        runs = ask(store, keys, receipts(root))
+    return runs
 
 
 def _decide(
     cfg: Config,
     workload: WorkloadConfig,
     instances: list[Instance],
-    detected: Detected,
+    cells: list[list[PlannedCell]],
     snapshot: prices.PriceList,
-    store: Store,
+    runs: Runs,
     known: Calibration,
-    root: Path,
 ) -> tuple[Decision, list[str]]:
     """The decision, and how the smaller subsets foretold the largest, a line for each instance type."""
-    cells = _cells(cfg, workload, instances, detected, root)
-    keys = [cell.spec.key for row in cells for cell in row]
-    repeats, outcomes = store.fetch_repeats(keys), store.fetch_outcomes(keys)
-    curves = store.fetch_curves([repeat.run_id for key in keys for repeat in repeats[key]])
     whole = {subset.name for subset in config.subsets(cfg.subsets) if subset.fraction == 1}
 
     def known_of(cell: PlannedCell, one: Instance) -> Evidence:
         key = cell.spec.key
-        return Evidence(cell, one, repeats[key], outcomes[key], curves, is_whole=cell.spec.subset in whole)
+        return Evidence(
+            cell, one, runs.repeats[key], runs.outcomes[key], runs.curves, is_whole=cell.spec.subset in whole
+        )
 
     everything = [[known_of(cell, one) for cell in row] for one, row in zip(instances, cells, strict=True)]
     references = evidence.references([one for row in everything for one in row])

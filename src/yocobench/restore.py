@@ -24,7 +24,7 @@ def restore(root: Path, store: Store | None = None, more: Sequence[str] = ()) ->
 
     Raises StoreError: the store cannot be used. Receipts logged before that stay logged; run it again.
     """
-    paths = sorted(path for folder in (*FOLDERS, *more) for path in (root / folder).rglob("*.json"))
+    paths = receipts(root, more)
     if not paths:
         return 0, []
     store = store or open_store(root)
@@ -38,6 +38,11 @@ def restore(root: Path, store: Store | None = None, more: Sequence[str] = ()) ->
         except ValueError as error:
             problems.append(str(error))
     return good, problems
+
+
+def receipts(root: Path, more: Sequence[str] = ()) -> list[Path]:
+    """All receipts of the repository, and those in the folders given besides."""
+    return sorted(path for folder in (*FOLDERS, *more) for path in (root / folder).rglob("*.json"))
 
 
 def main() -> int:

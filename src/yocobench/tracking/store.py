@@ -109,7 +109,7 @@ def open_store(root: Path) -> Store:
     """
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root.resolve() / 'mlruns' / 'mlflow.db'}"
+    uri = uri_of(root)
     # MLflow logs a traceback for what is worded here, and alembic a line for each of its migrations.
     for noisy in ("mlflow.store.db.utils", "alembic"):
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
@@ -124,6 +124,11 @@ def open_store(root: Path) -> Store:
         utils.MAX_RETRY_COUNT = 4  # 1.1 s in all; as shipped a dead PostgreSQL server takes 100 s
         client = MlflowClient(tracking_uri=uri)
         return Store(client, _experiment(client), uri, root)
+
+
+def uri_of(root: Path) -> str:
+    """MLFLOW_TRACKING_URI if set, else the sqlite file under mlruns/."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root.resolve() / 'mlruns' / 'mlflow.db'}"
 
 
 def _experiment(client: MlflowClient) -> str:
