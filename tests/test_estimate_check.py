@@ -8,6 +8,7 @@ import examples
 from test_estimate import residual, workload
 from yocobench import config, estimates, receipt
 from yocobench.bench.measurement import Source
+from yocobench.estimate import residuals
 from yocobench.estimate.calibration import Calibration
 from yocobench.estimate.check import leave_one_out
 from yocobench.estimate.estimator import Estimate, estimate
@@ -49,6 +50,18 @@ def test_a_cell_is_estimated_as_if_it_had_not_been_measured(slower, inside):
     assert found.relative_error == pytest.approx(slower - 1)
     assert found.inside is inside
     assert (found.workload, found.instance) == ("wide", "g4dn.xlarge")
+
+
+def test_steps_that_ran_eagerly_are_held_against_the_eager_model():
+    def ratio(compiled: bool) -> float:
+        found = measured(1.0)
+        repeats = tuple(one.model_copy(update={"compiled": compiled}) for one in found.measurement.repeats)
+        found = found.model_copy(update={"measurement": found.measurement.model_copy(update={"repeats": repeats})})
+        left = residuals.of_receipt(found, None)
+        assert left is not None
+        return left.ratio
+
+    assert ratio(compiled=False) < ratio(compiled=True)  # more memory traffic: more of the second is explained
 
 
 def test_the_cells_beside_it_do_count():

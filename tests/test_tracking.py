@@ -46,6 +46,20 @@ def test_a_receipt_becomes_a_parent_run_with_aggregates_and_a_child_run_per_repe
     assert parent.data.metrics["samples_per_second_low"] < 300 < parent.data.metrics["samples_per_second_high"]
 
 
+def test_a_repeat_says_whether_it_was_compiled_at_what_cost_and_what_was_odd(tracked):
+    store = open_store(tracked)
+    eager = repeat(1, compiled=False, warnings=("no compiler", "stolen time"))
+    odd = receipt(repeats=(repeat(0, compiled=True, compile_s=2.5, skipped_steps=3), eager))
+    logged = store.log_receipt(odd, None, [])
+    children = runs_of(store, f"tags.`mlflow.parentRunId` = '{logged.run_id}'")
+    first, second = sorted(children, key=lambda child: child.info.run_name)
+    assert (first.data.params["compiled"], second.data.params["compiled"]) == ("True", "False")
+    assert (first.data.metrics["compile_s"], first.data.metrics["skipped_steps"]) == (2.5, 3.0)
+    assert "compile_s" not in second.data.metrics
+    assert "warnings" not in first.data.tags
+    assert second.data.tags["warnings"] == "no compiler; stolen time"
+
+
 def test_tags_params_dataset_and_files_say_what_was_run_where(tracked):
     store = open_store(tracked)
     logged = store.log_receipt(receipt(), None, [tracked / "params.yaml"])

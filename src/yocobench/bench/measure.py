@@ -57,6 +57,7 @@ def run(spec: CellSpec, repeat: int, root: Path, tell: Tell, trace: Trace) -> No
         if trainer.loss.num_compilations > compilations:
             trace.warnings.append("the model was compiled again inside the timed steps; set compile: false")
         trace.facts["peak_memory_bytes"] = trainer.device.peak_memory_bytes()
+        trace.facts["skipped_steps"] = trainer.device.skipped_steps()
         if repeat == 0:
             tell({"phase": "evaluate"})
             trace.heldout.update(evaluate(trainer, root))

@@ -92,6 +92,8 @@ class RepeatResult(Frozen):
     """Wall time of the measuring loop outside the timed steps."""
     losses: tuple[float, ...] = ()
     """Training loss per timed step (mean over the global batch)."""
+    skipped_steps: int | None = None
+    """Steps, warm-up included, whose update loss scaling (fp16) left out because a gradient was not finite."""
     samples_per_step: int | None = None
     """Samples (tokens or images) per optimiser step."""
     micro_batch_size: int | None = None

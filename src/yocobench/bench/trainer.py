@@ -83,15 +83,17 @@ def build(
     if spec.workload.channels_last:
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = workload.optimizer(model)
+    accumulation = spec.workload.global_batch_size // micro
+    flops = workload.flops_per_sample()
     loss = compiling.Loss(workload.loss, trace.warnings, clock)
     if compiled:
-        loss.compile(root)
+        per_pass = None if flops is None else flops * workload.samples_per_item() * micro
+        loss.compile(root, mode=device.compile_mode(per_pass, accumulation))
     data = root / spec.dataset_path if spec.dataset_path else None
     batches = workload.batches(data, spec.dataset_items, micro, seed)
-    accumulation = spec.workload.global_batch_size // micro
     trace.facts.update(
         num_parameters=sum(p.numel() for p in model.parameters()),
-        flops_per_sample=workload.flops_per_sample(),
+        flops_per_sample=flops,
         samples_per_step=workload.samples_per_item() * spec.workload.global_batch_size,
         micro_batch_size=micro,
         accumulation_steps=accumulation,

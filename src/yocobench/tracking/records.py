@@ -82,6 +82,7 @@ def repeat_metrics(repeat: RepeatResult) -> dict[str, float]:
         "compile_s": repeat.compile_s,
         "samples_per_step": repeat.samples_per_step,
         "num_steps": len(repeat.step_times_s),
+        "skipped_steps": repeat.skipped_steps,
         "num_parameters": repeat.num_parameters,
         "flops_per_sample": repeat.flops_per_sample,
         "peak_memory_bytes": repeat.peak_memory_bytes,

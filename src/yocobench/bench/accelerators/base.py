@@ -50,6 +50,12 @@ class Accelerator(Protocol):
     def step(self, optimizer: torch.optim.Optimizer, model: nn.Module) -> None:
         """Clip gradients to norm 1, step, zero gradients. Inside the timed region."""
 
+    def skipped_steps(self) -> int:
+        """Optimiser steps that loss scaling left out so far. Waits for the device: never inside the clock."""
+
+    def compile_mode(self, flops_per_pass: float | None, num_passes: int) -> str | None:
+        """torch.compile's `mode` for `num_passes` micro-batches a step, of so many useful FLOPs each; null: its own."""
+
     def reset_peak_memory(self) -> None:
         """Start counting peak memory anew."""
 

@@ -53,6 +53,14 @@ class Device:
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
 
+    def skipped_steps(self) -> int:
+        """None: no loss is scaled here."""
+        return 0
+
+    def compile_mode(self, flops_per_pass: float | None, num_passes: int) -> str | None:
+        """The compiler's own."""
+        return None
+
     def reset_peak_memory(self) -> None:
         """The kernel keeps the peak of the process; a repeat is a process of its own."""
 

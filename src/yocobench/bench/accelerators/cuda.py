@@ -12,6 +12,36 @@ from torch import Tensor, nn
 from yocobench.bench.accelerators.base import MAX_GRADIENT_NORM, map_tensors
 from yocobench.schema import AcceleratorKind, Precision
 
+GRAPHS_UP_TO_FLOPS = 1e12
+"""A compiled pass with less work than this is over sooner than its few hundred kernels can be launched one by one (some
+5 us each): 1e12 FLOP are about 40 ms of a T4 and 2 ms of an H100."""
+FIRST_SCALE = 2.0**12
+"""Of fp16 gradients. torch's own 2^16 makes small models skip their first steps; it doubles every 2000 good steps."""
+
+
+def compile_mode(flops_per_pass: float | None, num_passes: int) -> str | None:
+    """torch.compile's mode for a micro-batch of so much work: CUDA graphs where launching is what takes the time.
+
+    Not with gradient accumulation: gradients would lie in the memory that the next pass of the graph overwrites.
+    Unknown work: no graphs.
+    """
+    small = flops_per_pass is not None and flops_per_pass < GRAPHS_UP_TO_FLOPS
+    return "reduce-overhead" if small and num_passes == 1 else None
+
+
+def scaled_step(scaler: torch.amp.GradScaler, optimizer: torch.optim.Optimizer, model: nn.Module) -> Tensor:
+    """Unscale, clip, step, zero; the norm of the gradients before clipping, on the device.
+
+    A norm that is not finite means that the step was left out. Nothing here waits for the device: a fused optimiser
+    decides there whether to step.
+    """
+    scaler.unscale_(optimizer)
+    norm = nn.utils.clip_grad_norm_(model.parameters(), MAX_GRADIENT_NORM)
+    scaler.step(optimizer)
+    scaler.update()
+    optimizer.zero_grad(set_to_none=True)
+    return norm
+
 
 class Device:
     """The first GPU of this host."""
@@ -23,12 +53,11 @@ class Device:
             raise RuntimeError(f"torch {torch.__version__} sees no CUDA device; check nvidia-smi and the torch build")
         self.device = torch.device("cuda", 0)
         self._scaler = torch.amp.GradScaler("cuda", enabled=False)
+        self._skipped = torch.zeros((), dtype=torch.int64, device=self.device)
 
     def prepare(self, threads: int | None) -> int:
-        """TF32 for the products that stay in fp32; CPU threads by physical core."""
+        """Let cuDNN look for its fastest convolutions; CPU threads by physical core."""
         torch.cuda.set_device(self.device)
-        torch.set_float32_matmul_precision("high")
-        torch.backends.cudnn.allow_tf32 = True
         torch.backends.cudnn.benchmark = True
         torch.set_num_threads(threads or psutil.cpu_count(logical=False) or 1)
         return torch.get_num_threads()
@@ -38,13 +67,19 @@ class Device:
         torch.cuda.synchronize(self.device)
 
     def autocast(self, precision: Precision) -> AbstractContextManager[Any]:
-        """The context that a precision asks for. Raises ValueError for bf16 on a chip that only emulates it."""
+        """The context that a precision asks for. Raises ValueError for bf16 on a chip that only emulates it.
+
+        fp32 is what the other precisions are held against, so it stays exact; products that the others leave in fp32
+        run in TF32 where the chip has it (Ampere and later).
+        """
+        torch.set_float32_matmul_precision("highest" if precision == "fp32" else "high")
+        torch.backends.cudnn.allow_tf32 = precision != "fp32"
         if precision in ("fp32", "tf32"):
             return nullcontext()
         if precision == "bf16" and not torch.cuda.is_bf16_supported(including_emulation=False):
             raise ValueError(f"{torch.cuda.get_device_name()} has no bf16; use precision fp16")
         if precision == "fp16" and not self._scaler.is_enabled():
-            self._scaler = torch.amp.GradScaler("cuda", init_scale=2.0**12)
+            self._scaler = torch.amp.GradScaler("cuda", init_scale=FIRST_SCALE)
         return torch.autocast("cuda", dtype=torch.float16 if precision == "fp16" else torch.bfloat16)
 
     def to_device(self, batch: Any) -> Any:
@@ -57,11 +92,17 @@ class Device:
 
     def step(self, optimizer: torch.optim.Optimizer, model: nn.Module) -> None:
         """Unscale, clip, step, zero."""
-        self._scaler.unscale_(optimizer)
-        nn.utils.clip_grad_norm_(model.parameters(), MAX_GRADIENT_NORM)
-        self._scaler.step(optimizer)
-        self._scaler.update()
-        optimizer.zero_grad(set_to_none=True)
+        norm = scaled_step(self._scaler, optimizer, model)
+        if self._scaler.is_enabled():
+            self._skipped += ~norm.isfinite()
+
+    def skipped_steps(self) -> int:
+        """Counted on the device; read here."""
+        return int(self._skipped)
+
+    def compile_mode(self, flops_per_pass: float | None, num_passes: int) -> str | None:
+        """CUDA graphs for small models."""
+        return compile_mode(flops_per_pass, num_passes)
 
     def reset_peak_memory(self) -> None:
         """Start torch's own count anew."""

@@ -59,6 +59,14 @@ class Device:
         optimizer.zero_grad(set_to_none=True)
         xm.mark_step()
 
+    def skipped_steps(self) -> int:
+        """None: no loss is scaled here."""
+        return 0
+
+    def compile_mode(self, flops_per_pass: float | None, num_passes: int) -> str | None:
+        """The compiler's own."""
+        return None
+
     def reset_peak_memory(self) -> None:
         """torch_xla keeps no peak to reset."""
 

@@ -1,0 +1,213 @@
+"""How near the language models train to the processor's own speed, and YOCO against a Transformer of its size.
+
+    python benchmarks/trainer.py                                     # everything: some 15 minutes of two cores
+    python benchmarks/trainer.py --lengths 512 --threads 1           # one slice: two minutes, once it was compiled
+    python benchmarks/trainer.py --size small --lengths 1024 --modes compiled
+
+In a slice (a sequence length and a number of threads) all models take turns, a step each, in every round; before and
+after each step stands a product of two fp32 matrices. A row says:
+
+    MFU       useful FLOPs of the step over its time, as a share of the rate of the two products beside it: what other
+              tenants of the host take away is taken from both
+    ratio     tokens for each FLOP of those products, against the Transformer in the same mode and round
+    tokens/s  as measured
+
+Medians over the rounds, with the lowest and highest MFU. On one thread the clock is the process's own CPU time, on more
+it is the wall: then the host must be idle, or the threads wait for the slowest. Steps are those of the measured
+process: bench/trainer.py, with loader, clipping and optimiser. Not covered: accelerators, and memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from yocobench.bench.data.text import TOKEN_DTYPE, header
+from yocobench.bench.trainer import Trace, Trainer, first_step
+from yocobench.bench.workloads.yoco_lm import SIZES
+from yocobench.schema import CellSpec, Protocol, WorkloadConfig
+from yocobench.selection.report import table
+
+MODELS = {
+    "yoco-lm, gated retention": ("yocobench.bench.workloads.yoco_lm.YocoLM", {"mixer": "gated-retention"}),
+    "yoco-lm, sliding window": ("yocobench.bench.workloads.yoco_lm.YocoLM", {"mixer": "sliding-window"}),
+    "transformer": ("yocobench.bench.workloads.transformer.Transformer", {}),
+}
+BASELINE = "transformer"
+TOKENS_PER_STEP = 2048
+PRODUCT = 2048
+"""Rows of the square matrices: 17 GFLOP, near the processor's best on any that we know of."""
+SETTLING_STEPS = 2
+
+
+@dataclasses.dataclass
+class Contestant:
+    """A model in a mode, and what was seen of it."""
+
+    model: str
+    mode: str
+    trainer: Trainer
+    flops_per_step: float
+    tokens_per_step: int
+    seconds: list[float] = dataclasses.field(default_factory=list)
+    product_flops_per_s: list[float] = dataclasses.field(default_factory=list)
+
+    def utilisation(self) -> list[float]:
+        """Share of the rate of the products beside the step, a round each."""
+        pairs = zip(self.seconds, self.product_flops_per_s, strict=True)
+        return [self.flops_per_step / seconds / rate for seconds, rate in pairs]
+
+    def tokens_per_flop(self) -> list[float]:
+        """Tokens for each FLOP that the products beside the step would have done in its time."""
+        pairs = zip(self.seconds, self.product_flops_per_s, strict=True)
+        return [self.tokens_per_step / seconds / rate for seconds, rate in pairs]
+
+
+def spec(model: str, mode: str, size: str, length: int, threads: int, data: Path) -> CellSpec:
+    """A work order for a contestant, on random tokens."""
+    target, args = MODELS[model]
+    sequences = max(1, TOKENS_PER_STEP // length)
+    workload = WorkloadConfig(
+        name="contestant",
+        _target_=target,
+        data="text",
+        sample_unit="token",
+        global_batch_size=sequences,
+        threads=threads,
+        compile=mode == "compiled",
+        args={"size": size, "sequence_length": length, **args},
+    )
+    return CellSpec(
+        workload=workload,
+        subset="random",
+        dataset_path=str(data),
+        dataset_items=None,
+        dataset_md5=None,
+        instance="local",
+        kind="cpu",
+        precision="fp32",
+        accelerator_count=0,
+        micro_batch_size=sequences,
+        accumulation_steps=1,
+        protocol=Protocol(
+            repeats=1,
+            warmup_steps=1,
+            min_steps=3,
+            max_steps=3,
+            max_measure_s=1,
+            target_relative_half_width=0.01,
+            timeout_s=1,
+            seed=0,
+        ),
+        code_md5="",
+        host_id=None,
+    )
+
+
+def enter(model: str, mode: str, order: CellSpec, clock: Callable[[], float]) -> Contestant:
+    """Build, take the first steps. Raises RuntimeError where a compiled contestant would run eagerly."""
+    trace = Trace()
+    trainer, _ = first_step(order, Path.cwd(), 1, trace, clock)  # repeat 1: no evaluation
+    if trace.facts["compiled"] != (mode == "compiled"):
+        raise RuntimeError(f"{model}: {'; '.join(trace.warnings)}")
+    for _ in range(SETTLING_STEPS):
+        trainer.step()
+    tokens = trace.facts["samples_per_step"]
+    return Contestant(model, mode, trainer, trace.facts["flops_per_sample"] * tokens, tokens)
+
+
+def compete(contestants: list[Contestant], rounds: int, clock: Callable[[], float]) -> None:
+    """Rounds of a step each, between products."""
+    a, b = torch.randn(PRODUCT, PRODUCT), torch.randn(PRODUCT, PRODUCT)
+
+    def product_rate() -> float:
+        start = clock()
+        torch.mm(a, b)
+        return 2 * PRODUCT**3 / (clock() - start)
+
+    product_rate()
+    for number in range(rounds):
+        shift = number % len(contestants)  # nobody always follows the same one
+        before = product_rate()
+        for one in contestants[shift:] + contestants[:shift]:
+            seconds, _, _ = one.trainer.step()
+            after = product_rate()
+            one.seconds.append(seconds)
+            one.product_flops_per_s.append((before + after) / 2)
+            before = after
+
+
+def rows(contestants: list[Contestant], length: int, threads: int) -> Iterator[tuple[str, ...]]:
+    """What a slice found."""
+    baseline = {one.mode: one for one in contestants if one.model == BASELINE}
+    for one in contestants:
+        shares = one.utilisation()
+        ratio = "" if one.mode not in baseline else f"{median_ratio(one, baseline[one.mode]):.2f}"
+        yield (
+            str(length),
+            str(threads),
+            one.model,
+            one.mode,
+            f"{100 * statistics.median(shares):.1f} %",
+            f"{100 * min(shares):.0f} to {100 * max(shares):.0f}",
+            ratio,
+            f"{one.tokens_per_step / statistics.median(one.seconds):,.0f}",
+            f"{statistics.median(one.product_flops_per_s) / 1e9:.0f}",
+        )
+
+
+def median_ratio(one: Contestant, other: Contestant) -> float:
+    """Median over the rounds of the tokens for each FLOP at hand, of one over the other."""
+    pairs = zip(one.tokens_per_flop(), other.tokens_per_flop(), strict=True)
+    return statistics.median(mine / theirs for mine, theirs in pairs)
+
+
+def run_slice(
+    models: list[str], modes: list[str], size: str, length: int, threads: int, rounds: int
+) -> Iterator[tuple[str, ...]]:
+    """Build all, let them take turns, give the rows."""
+    clock = time.process_time if threads == 1 else time.perf_counter
+    torch.compiler.reset()  # else the limit of recompilations counts all slices together
+    with tempfile.TemporaryDirectory() as folder:
+        data = Path(folder)
+        vocab_size = SIZES[size].vocab_size
+        tokens = np.random.default_rng(0).integers(vocab_size, size=64 * TOKENS_PER_STEP).astype(TOKEN_DTYPE)
+        (data / "train.bin").write_bytes(header(vocab_size, len(tokens)) + tokens.tobytes())
+        made = [
+            enter(model, mode, spec(model, mode, size, length, threads, data), clock)
+            for mode in modes
+            for model in models
+        ]
+        compete(made, rounds, clock)
+        yield from rows(made, length, threads)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="the language models against the processor's own speed")
+    parser.add_argument("--size", default="tiny", choices=[name for name in SIZES if name in ("tiny", "small")])
+    parser.add_argument("--lengths", nargs="+", type=int, default=[512, 2048], metavar="TOKENS")
+    parser.add_argument("--threads", nargs="+", type=int, default=[1, 2], metavar="N")
+    parser.add_argument("--modes", nargs="+", choices=("eager", "compiled"), default=["eager", "compiled"])
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
+    parser.add_argument("--rounds", type=int, default=7)
+    options = parser.parse_args()
+    found: list[tuple[str, ...]] = []
+    for threads in options.threads:
+        for length in options.lengths:
+            found += run_slice(options.models, options.modes, options.size, length, threads, options.rounds)
+    head = ("T", "threads", "model", "mode", "MFU", "range, %", "ratio", "tokens/s", "product, GFLOP/s")
+    print(f"size {options.size}, torch {torch.__version__}, load average {os.getloadavg()[0]:.1f}\n")
+    print(table(head, found))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""What the CUDA device decides, without a GPU: graphs, and steps in fp16 that may be left out."""
+
+import pytest
+import torch
+from torch import nn
+
+from yocobench.bench.accelerators.cuda import compile_mode, scaled_step
+from yocobench.bench.workloads.yoco_lm import YocoLM
+
+
+@pytest.mark.parametrize(
+    ("flops", "passes", "mode"),
+    [
+        (0.9e12, 1, "reduce-overhead"),
+        (1.1e12, 1, None),
+        (0.9e12, 2, None),  # the second pass of a graph writes over the gradients of the first
+        (None, 1, None),
+    ],
+)
+def test_graphs_are_for_small_models_without_accumulation(flops: float | None, passes: int, mode: str | None):
+    assert compile_mode(flops, passes) == mode
+
+
+def test_the_default_study_is_small_and_a_real_job_is_not():
+    tiny, large = YocoLM(size="tiny", sequence_length=256), YocoLM(size="160m")
+    assert compile_mode(tiny.flops_per_sample() * 256 * 4, 1) == "reduce-overhead"
+    assert compile_mode(large.flops_per_sample() * 1024 * 8, 1) is None
+
+
+@pytest.fixture
+def fitted():
+    """A weight of 1 and its fused optimiser: SGD with rate 0.5, gradients scaled by 8."""
+    model = nn.Linear(1, 1, bias=False)
+    nn.init.ones_(model.weight)
+    scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
+    return model, torch.optim.SGD(model.parameters(), lr=0.5, fused=True), scaler
+
+
+def test_a_scaled_step_is_the_plain_one(fitted):
+    model, optimizer, scaler = fitted
+    scaler.scale(model(torch.full((1, 1), 0.5)).sum()).backward()
+    norm = scaled_step(scaler, optimizer, model)
+    assert norm.item() == pytest.approx(0.5)  # not 4: unscaled before it is clipped
+    assert model.weight.item() == pytest.approx(0.75)  # 1 - 0.5 x 0.5
+    assert model.weight.grad is None
+
+
+def test_a_gradient_that_overflows_leaves_the_step_out_and_shows_in_the_norm(fitted):
+    model, optimizer, scaler = fitted
+    scaler.scale(model(torch.full((1, 1), torch.inf)).sum()).backward()
+    norm = scaled_step(scaler, optimizer, model)
+    assert not norm.isfinite()
+    assert model.weight.item() == 1.0
+    assert scaler.get_scale() == 4.0
