@@ -62,7 +62,7 @@ def run(spec: CellSpec, repeat: int, root: Path, tell: Tell, trace: Trace) -> No
             tell({"phase": "evaluate"})
             trace.heldout.update(evaluate(trainer, root))
     finally:
-        trainer.workload.close()
+        trainer.close()
 
 
 def _warm_up(trainer: Trainer, tell: Tell, trace: Trace) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from yocobench.bench import compiling
 from yocobench.bench.accelerators import open_device
 from yocobench.bench.accelerators.base import Accelerator
+from yocobench.bench.prefetch import Prefetcher
 from yocobench.bench.workloads import build_workload
 from yocobench.bench.workloads.base import Workload
 from yocobench.schema import CellSpec
@@ -70,6 +71,12 @@ class Trainer:
         assert total is not None
         return self.clock() - start, waited, total
 
+    def close(self) -> None:
+        """Take no more batches; end the loader."""
+        if isinstance(self.batches, Prefetcher):
+            self.batches.close()
+        self.workload.close()
+
 
 def build(
     spec: CellSpec, root: Path, seed: int, micro: int, trace: Trace, clock: Callable[[], float], compiled: bool = False
@@ -90,7 +97,7 @@ def build(
         per_pass = None if flops is None else flops * workload.samples_per_item() * micro
         loss.compile(root, mode=device.compile_mode(per_pass, accumulation))
     data = root / spec.dataset_path if spec.dataset_path else None
-    batches = workload.batches(data, spec.dataset_items, micro, seed)
+    batches = device.feed(workload.batches(data, spec.dataset_items, micro, seed))
     trace.facts.update(
         num_parameters=sum(p.numel() for p in model.parameters()),
         flops_per_sample=flops,
@@ -130,7 +137,7 @@ def first_step(
                 compiled = False
             else:
                 raise
-            trainer.workload.close()
+            trainer.close()
             continue
         trace.facts.update(first_step_s=seconds, compiled=trainer.loss.compiled)
         if trainer.loss.compiled:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -40,6 +40,9 @@ class Accelerator(Protocol):
 
     def autocast(self, precision: Precision) -> AbstractContextManager[Any]:
         """Context in which forward and loss run."""
+
+    def feed(self, batches: Iterator[Any]) -> Iterator[Any]:
+        """The batches, made ready for `to_device` ahead of time where that pays."""
 
     def to_device(self, batch: Any) -> Any:
         """The batch, on the device."""

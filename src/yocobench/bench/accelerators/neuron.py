@@ -6,6 +6,7 @@ placeholder. Training through XLA is unsupported by AWS since Neuron 2.30 (aws-n
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -43,6 +44,10 @@ class Device:
         if precision == "fp32":
             return nullcontext()
         raise ValueError(f"precision {precision!r} is not for Trainium; known: bf16, fp32")
+
+    def feed(self, batches: Iterator[Any]) -> Iterator[Any]:
+        """As they come."""
+        return batches
 
     def to_device(self, batch: Any) -> Any:
         """Copied to the device."""
