@@ -39,6 +39,7 @@ data: null
 sample_unit: sample
 global_batch_size: 8
 micro_batch_size: 8
+compile: false
 args: {width: 4}
 """
 PRICES = {  # USD per hour, us-east-1, on-demand; frozen here, so that a refreshed snapshot changes no test

@@ -51,6 +51,7 @@ def repository(tmp_path_factory) -> Path:
     (root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     workload = yaml.safe_load((root / "conf/workload/yoco-lm.yaml").read_text())
     workload["args"].update(sequence_length=32, chunk=16)
+    workload["compile"] = False  # three steps here; compiled cells: test_compiling.py
     workload["compile"] = False  # minutes of work for three steps
     (root / "conf/workload/yoco-lm.yaml").write_text(yaml.safe_dump(workload, sort_keys=False))
     (root / "conf/subset/smoke.yaml").write_text("name: smoke\nitems:\n  text: 20000\n  images: 16\n")

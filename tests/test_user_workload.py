@@ -53,6 +53,7 @@ _target_: ourteam_models.line.Line
 data: null
 sample_unit: sample
 global_batch_size: 8
+compile: false
 args:
   width: 2
 """
