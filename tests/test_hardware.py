@@ -65,7 +65,8 @@ def test_any_host_passes_for_local():
         ({}, "fp16"),
         ({"compute_capability": "8.0"}, "bf16"),
         ({"kind": "neuron"}, "bf16"),
-        ({"kind": "cpu", "cpu_flags": ("avx512_bf16",)}, "fp32"),
+        ({"kind": "cpu", "cpu_flags": ("avx2", "avx512f", "avx512_fp16")}, "fp32"),
+        ({"kind": "cpu", "cpu_flags": ("avx512f", "avx512_bf16")}, "bf16"),
         ({"kind": "cpu", "cpu_flags": ("amx_tile", "amx_bf16")}, "bf16"),
     ],
 )

@@ -114,11 +114,12 @@ def mismatch(detected: Detected, instance: Instance) -> str | None:
 def precision(detected: Detected) -> Precision:
     """What training uses on a host that the catalogue does not describe.
 
-    A CPU: bf16 only with matrix tiles (AMX), without which autocast costs 3x (measured 2026-11-23 on AVX-512).
+    A CPU: bf16 only where the cores multiply it (AMX tiles or AVX512-BF16); emulated, autocast costs 3x (measured
+    2026-11-23 on AVX-512 without either). `torch.ops.mkldnn._is_mkldnn_bf16_supported()` tells the two not apart.
     A GPU: bf16 from compute capability 8.0 (Ampere), fp16 before it. Neuron: bf16.
     """
     if detected.kind == "cpu":
-        return "bf16" if "amx_bf16" in detected.cpu_flags else "fp32"
+        return "bf16" if {"amx_bf16", "avx512_bf16"} & set(detected.cpu_flags) else "fp32"
     if detected.kind == "cuda":
         return "bf16" if float(detected.compute_capability or 0) >= 8.0 else "fp16"
     return "bf16"

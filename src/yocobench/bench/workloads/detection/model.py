@@ -12,6 +12,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from yocobench.bench.workloads.detection.layers import DepthwiseConv, norm_activation
+
 Backbone = Literal["mobilenet-v2", "resnet-50"]
 
 MOBILENET_STAGES = (
@@ -41,7 +43,10 @@ def scaled(channels: int, width: float) -> int:
 
 
 class ConvNorm(nn.Sequential):
-    """Convolution, batch norm and, unless `activation` is None, an activation; padded to keep the size at stride 1."""
+    """Convolution, batch norm and, unless `activation` is None, an activation; padded to keep the size at stride 1.
+
+    `groups` is 1, or the number of channels (depthwise).
+    """
 
     def __init__(
         self,
@@ -52,11 +57,27 @@ class ConvNorm(nn.Sequential):
         groups: int = 1,
         activation: type[nn.Module] | None = nn.ReLU6,
     ) -> None:
-        conv = nn.Conv2d(channels_in, channels_out, kernel, stride, kernel // 2, groups=groups, bias=False)
+        conv = (
+            nn.Conv2d(channels_in, channels_out, kernel, stride, kernel // 2, bias=False)
+            if groups == 1
+            else DepthwiseConv(channels_out, stride)
+        )
         layers: list[nn.Module] = [conv, nn.BatchNorm2d(channels_out)]
         if activation is not None:
-            layers.append(activation(inplace=True))
+            # Not in place: autograd would copy the input first, and read and write it once more.
+            layers.append(activation())
         super().__init__(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """All layers; norm and ReLU6 in one where a compiled CPU step makes that the faster form."""
+        activation = self[2] if len(self) == 3 else None
+        fusible = activation is None or isinstance(activation, nn.ReLU6)
+        if not (fusible and self.training and x.device.type == "cpu" and torch.compiler.is_compiling()):
+            out: Tensor = super().forward(x)  # type: ignore[no-untyped-call]
+            return out
+        norm = self[1]
+        assert isinstance(norm, nn.BatchNorm2d)
+        return norm_activation(self[0](x), norm, relu6=activation is not None)
 
 
 class InvertedResidual(nn.Module):
