@@ -15,7 +15,7 @@ from yocobench.bench.workloads.base import Workload
 
 
 class Toy(Workload):
-    """One linear layer. `fault` says what goes wrong at batch number `at`, in the repeat with that seed or in all."""
+    """One linear layer. `fault` says what goes wrong at batch number `at`, in that repeat or rank, or in all."""
 
     def __init__(
         self,
@@ -24,9 +24,11 @@ class Toy(Workload):
         width: int = 8,
         sleep_s: float = 0.0,
         only_seed: int | None = None,
+        only_rank: int | None = None,
         slower_s: float = 0.0,
     ) -> None:
         self.fault, self.at, self.width, self.sleep_s, self.only_seed = fault, at, width, sleep_s, only_seed
+        self.only_rank = only_rank
         self.slower_s = slower_s
         """The first batch takes ten times this longer than the eleventh, and those between one part less each."""
 
@@ -40,7 +42,10 @@ class Toy(Workload):
         generator = torch.Generator().manual_seed(seed)
         number = 0
         while True:
-            if number >= self.at and self.only_seed in (None, seed):
+            here = self.only_rank in (None, int(os.environ.get("RANK", "0")))
+            if self.fault == "too large" and batch_size > self.at:
+                raise MemoryError(f"no memory for {batch_size} items")
+            if number >= self.at and here and self.only_seed in (None, seed):
                 self._fail(number)
             time.sleep(self.sleep_s + self.slower_s * max(0, 10 - number))
             value = float("nan") if self.fault == "nan" and number >= self.at else 1.0

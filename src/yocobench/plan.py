@@ -8,8 +8,8 @@ change reruns exactly the cells that it touches: a new price touches none, a T4 
 from __future__ import annotations
 
 import collections
+import dataclasses
 import functools
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from yocobench.bench import hardware
 from yocobench.bench.data.manifest import digest, read_manifest, subset_items
 from yocobench.bench.measurement import Detected
 from yocobench.code_digest import code_md5
-from yocobench.estimate import memory, traces
+from yocobench.estimate import traces
 from yocobench.schema import (
     CellSpec,
     Chip,
@@ -26,12 +26,12 @@ from yocobench.schema import (
     DataKind,
     Frozen,
     Instance,
-    Precision,
     Study,
     Subset,
     WorkloadConfig,
 )
-from yocobench.selection.eligibility import Exclusion, does_not_fit, exclude
+from yocobench.selection.eligibility import Exclusion, exclude
+from yocobench.split import smallest, split
 
 PLAN = Path("data/plan")
 
@@ -49,9 +49,10 @@ def plan_cell(
     """Resolve one cell. Raises ValueError when the dataset is missing or smaller than the subset."""
     chip = detected_chip(detected) if instance.detect else instance.chip
     precision = chip.precision if chip else hardware.precision(detected)
-    micro, exclusion = 1, exclude(instance, study.region)
+    shared, exclusion = smallest(workload), exclude(instance, study.region)
     if exclusion is None:
-        micro, exclusion = _fit(workload, instance, precision, detected)
+        need = None if workload.micro_batch_size else traces.memory_need(workload, precision)
+        shared, exclusion = split(workload, instance, need, detected)
     data = data_slice(workload, subset, root)
     spec = CellSpec(
         workload=workload,
@@ -65,8 +66,7 @@ def plan_cell(
         accelerator_count=detected.accelerator_count
         if instance.hardware is None
         else instance.hardware.accelerator_count,
-        micro_batch_size=micro,
-        accumulation_steps=workload.global_batch_size // micro,
+        **dataclasses.asdict(shared),
         protocol=study.protocol,
         code_md5=code_md5(workload),
         host_id=detected.host_id if instance.detect else None,
@@ -105,28 +105,6 @@ def detected_chip(detected: Detected) -> Chip | None:
         if chip.kind == detected.kind and chip.is_named(name):
             return chip
     return None
-
-
-def _fit(
-    workload: WorkloadConfig, instance: Instance, precision: Precision, detected: Detected
-) -> tuple[int, Exclusion | None]:
-    """Micro-batch size, and the exclusion that says by how much the model is too large."""
-    if workload.micro_batch_size is not None:
-        if workload.global_batch_size % workload.micro_batch_size:
-            raise ValueError(
-                f"conf/workload/{workload.name}.yaml: micro_batch_size {workload.micro_batch_size} does not divide "
-                f"global_batch_size {workload.global_batch_size}"
-            )
-        return workload.micro_batch_size, None
-    need = traces.memory_need(workload, precision)
-    available = memory.usable_bytes(instance, detected) or math.inf
-    micro = memory.largest_fit(need, workload.global_batch_size, available)
-    if micro is not None:
-        return micro, None
-    smallest = memory.splits(workload.global_batch_size)[-1]
-    needed = (need.peak_bytes(smallest) + memory.RUNTIME_BYTES) / (1 - memory.HEADROOM)  # as largest_fit counts
-    stated = instance.hardware or instance.training
-    return smallest, does_not_fit(needed, available, smallest, stated.as_of)
 
 
 def main(cfg: Config) -> None:

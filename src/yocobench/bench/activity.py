@@ -5,6 +5,7 @@ Read at both ends of the timed steps, outside their clock; what cannot be read i
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,8 +84,9 @@ class Watch:
 
 
 def _own_s() -> float:
-    """CPU seconds of this process and of the loader workers that it has."""
-    this, seconds = psutil.Process(), 0.0
+    """CPU seconds of this process and of the loader workers that it has; of all ranks where torchrun started it."""
+    this = psutil.Process(os.getppid() if "TORCHELASTIC_RUN_ID" in os.environ else None)
+    seconds = 0.0
     for process in (this, *this.children(recursive=True)):
         try:
             times = process.cpu_times()

@@ -41,7 +41,7 @@ def detect(imds_url: str | None = None) -> Detected:
 @functools.cache
 def _detect(imds_url: str) -> Detected:
     cpu_model, flags = _cpu()
-    kind, name, count, memory, capability = _accelerator()
+    kind, name, count, memory, capability, cores = _accelerator()
     return Detected(
         host_id=host_id(),
         instance_type=imds_instance_type(imds_url),
@@ -56,6 +56,7 @@ def _detect(imds_url: str) -> Detected:
         accelerator_count=count,
         accelerator_memory_bytes=memory,
         compute_capability=capability,
+        neuron_cores=cores,
     )
 
 
@@ -147,12 +148,15 @@ def _memory_limit_bytes() -> int:
     return total
 
 
-def _accelerator() -> tuple[AcceleratorKind, str | None, int, int | None, str | None]:
+_Found = tuple[AcceleratorKind, str | None, int, int | None, str | None, int | None]
+
+
+def _accelerator() -> _Found:
     found = _nvidia() or _neuron()
-    return found if found is not None else ("cpu", None, 0, None, None)
+    return found if found is not None else ("cpu", None, 0, None, None, None)
 
 
-def _nvidia() -> tuple[AcceleratorKind, str, int, int, str] | None:
+def _nvidia() -> _Found | None:
     import pynvml
 
     try:
@@ -166,14 +170,14 @@ def _nvidia() -> tuple[AcceleratorKind, str, int, int, str] | None:
         handle = pynvml.nvmlDeviceGetHandleByIndex(0)
         name = pynvml.nvmlDeviceGetName(handle)
         major, minor = pynvml.nvmlDeviceGetCudaComputeCapability(handle)
-        return "cuda", name, count, int(pynvml.nvmlDeviceGetMemoryInfo(handle).total), f"{major}.{minor}"
+        return "cuda", name, count, int(pynvml.nvmlDeviceGetMemoryInfo(handle).total), f"{major}.{minor}", None
     except pynvml.NVMLError:
         return None
     finally:
         pynvml.nvmlShutdown()
 
 
-def _neuron() -> tuple[AcceleratorKind, str, int, int, None] | None:
+def _neuron() -> _Found | None:
     """AWS Neuron devices by the driver's own tool: `neuron-ls -j` lists one object a device."""
     if not any(Path("/dev").glob("neuron[0-9]*")):
         return None
@@ -181,6 +185,7 @@ def _neuron() -> tuple[AcceleratorKind, str, int, int, None] | None:
         listing = subprocess.run(["neuron-ls", "-j"], capture_output=True, timeout=20, check=True)
         devices = json.loads(listing.stdout)
         name = str(devices[0].get("name", "AWS Neuron device"))
-        return "neuron", name, len(devices), int(devices[0]["memory_size"]), None
+        cores = sum(int(device["nc_count"]) for device in devices)
+        return "neuron", name, len(devices), int(devices[0]["memory_size"]), None, cores
     except (OSError, subprocess.SubprocessError, ValueError, KeyError, IndexError, TypeError):
         return None

@@ -1,4 +1,4 @@
-"""One repeat, in this process: `python -m yocobench.bench.measure --spec F --repeat N --out F --progress-fd D`.
+"""One repeat, in this process: `python -m yocobench.bench.measure --spec F --repeat N --out F --progress P`.
 
 Started by launchers/local.py, never by hand. Set-up is timed apart, warm-up is left out, the clock of a step runs from
 before its batch is fetched until the device has finished, and every step time is kept. Garbage collection is off in
@@ -25,12 +25,15 @@ from typing import Any
 import psutil
 from torch import Tensor
 
+from yocobench.bench import parallel
 from yocobench.bench.accelerators import open_device
 from yocobench.bench.activity import Watch
+from yocobench.bench.agent import ENDED_EARLY
+from yocobench.bench.follow import follow
 from yocobench.bench.measurement import Outcome, RepeatResult
 from yocobench.bench.stability import MIN_WARMUP_STEPS, is_stationary
 from yocobench.bench.statistics import relative_half_width
-from yocobench.bench.trainer import Diverged, Trace, Trainer, evaluate, first_step
+from yocobench.bench.trainer import Diverged, Trace, Trainer, evaluate, first_step, scaling_efficiency
 from yocobench.schema import CellSpec
 
 TELL_EVERY_S = 0.5
@@ -51,6 +54,7 @@ def run(spec: CellSpec, repeat: int, root: Path, tell: Tell, trace: Trace) -> No
     trainer, loss = first_step(spec, root, repeat, trace, time.perf_counter)
     try:
         _finite([loss], trace, keep=False)
+        tell({"phase": "warm-up", **trace.facts})
         _warm_up(trainer, tell, trace)
         compilations = trainer.loss.num_compilations
         _timed(trainer, tell, trace)
@@ -61,6 +65,7 @@ def run(spec: CellSpec, repeat: int, root: Path, tell: Tell, trace: Trace) -> No
         if repeat == 0:
             tell({"phase": "evaluate"})
             trace.heldout.update(evaluate(trainer, root))
+            trace.facts["scaling_efficiency"] = scaling_efficiency(trainer, trace.step_times_s)
     finally:
         trainer.close()
 
@@ -168,7 +173,8 @@ def measure(spec: CellSpec, repeat: int, root: Path, tell: Tell) -> RepeatResult
     outcome: Outcome = "ok"
     reason = ""
     try:
-        run(spec, repeat, root, tell, trace)
+        with parallel.peers(spec.processes):
+            run(spec, repeat, root, tell, trace)
     except Interrupted as signal_name:
         outcome, reason = "interrupted", f"{signal_name} after {len(trace.step_times_s)} timed steps"
     except Diverged as error:
@@ -186,8 +192,12 @@ def main() -> None:
     parser.add_argument("--spec", type=Path, required=True)
     parser.add_argument("--repeat", type=int, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--progress-fd", type=int, required=True)
+    parser.add_argument("--progress", type=Path, required=True, help="named pipe that the launcher reads")
     options = parser.parse_args()
+    spec = CellSpec.model_validate_json(options.spec.read_text())
+    rank = int(os.environ["RANK"]) if spec.processes > 1 else 0
+    if rank > 0:
+        sys.exit(follow(spec, options.repeat, Path.cwd(), rank, options.out))
 
     def stop(number: int, _frame: object) -> None:
         signal.signal(number, signal.SIG_IGN)
@@ -195,9 +205,8 @@ def main() -> None:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    spec = CellSpec.model_validate_json(options.spec.read_text())
 
-    with os.fdopen(options.progress_fd, "w") as pipe:
+    with options.progress.open("w") as pipe:
 
         def tell(message: dict[str, Any]) -> None:
             # A parent that is gone breaks the pipe, which ends this process too: nobody trains for nobody.
@@ -210,6 +219,11 @@ def main() -> None:
             print(error, file=sys.stderr)
             sys.exit(2)
     options.out.write_text(outcome.model_dump_json())
+    if spec.processes > 1:
+        if outcome.outcome != "ok":
+            sys.exit(ENDED_EARLY)
+        parallel.group(open_device(spec.kind).group_backend, spec.protocol.timeout_s).lead("end")
+        parallel.leave()
 
 
 if __name__ == "__main__":

@@ -44,6 +44,9 @@ class Detected(Frozen):
     accelerator_name: str | None
     accelerator_count: int
     accelerator_memory_bytes: int | None
+    """Of one."""
+    neuron_cores: int | None = None
+    """Of all Neuron devices together."""
     compute_capability: str | None = None
     """Of an NVIDIA device, e.g. "8.6"."""
 
@@ -100,6 +103,9 @@ class RepeatResult(Frozen):
     accumulation_steps: int | None = None
     precision: Precision | None = None
     threads: int | None = None
+    processes: int | None = None
+    scaling_efficiency: float | None = None
+    """Throughput over `processes` times that of one process stepping alone; null where that was not measured."""
     num_parameters: int | None = None
     flops_per_sample: float | None = None
     """Training FLOPs (forward and backward) per sample; null where the workload states no formula."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Callable, Iterator
+import statistics
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from yocobench.bench import compiling
+from yocobench.bench import compiling, parallel
 from yocobench.bench.accelerators import open_device
 from yocobench.bench.accelerators.base import Accelerator
 from yocobench.bench.prefetch import Prefetcher
@@ -46,30 +48,41 @@ class Trainer:
     loss: compiling.Loss
     device: Accelerator
     model: nn.Module
+    replica: parallel.Replica
+    """The loss of the model for a batch, its gradients averaged over the processes."""
     optimizer: torch.optim.Optimizer
     batches: Iterator[Any]
     micro_batch_size: int
     accumulation_steps: int
     clock: Callable[[], float]
+    group: parallel.Group = field(default_factory=parallel.Group)
 
-    def step(self) -> tuple[float, float, Tensor]:
-        """One optimiser step: (seconds, of which waiting for data, mean loss still on the device)."""
+    def step(self, alone: bool = False) -> tuple[float, float, Tensor]:
+        """One optimiser step: (seconds, of which waiting for data, mean loss still on the device).
+
+        With several processes each does its share of the global batch, and the loss is the mean of all. `alone`: this
+        process only, without exchanging gradients; its weights are then its own.
+        """
+        if not alone:
+            self.group.lead("step")
         start = self.clock()
         waited = 0.0
         total: Tensor | None = None
-        for _ in range(self.accumulation_steps):
+        for number in range(1, self.accumulation_steps + 1):
             before = self.clock()
             batch = next(self.batches)
             waited += self.clock() - before
             batch = self.device.to_device(batch)
-            with self.device.autocast(self.spec.precision):
-                loss = self.loss(self.model, batch) / self.accumulation_steps
-            self.device.backward(loss, self.spec.precision)
+            with parallel.reduction(self.replica, now=number == self.accumulation_steps and not alone):
+                with self.device.autocast(self.spec.precision):
+                    loss = self.replica(batch) / self.accumulation_steps
+                self.device.backward(loss, self.spec.precision)
             total = loss.detach() if total is None else total + loss.detach()
         self.device.step(self.optimizer, self.model)
         self.device.synchronize()
         assert total is not None
-        return self.clock() - start, waited, total
+        seconds = self.clock() - start
+        return seconds, waited, total if alone else self.group.mean(total)
 
     def close(self) -> None:
         """Take no more batches; end the loader."""
@@ -84,28 +97,41 @@ def build(
     """Model, loss, optimiser, device and batches for a repeat."""
     torch.manual_seed(seed)
     device = open_device(spec.kind)
+    group = parallel.group(device.group_backend, spec.protocol.timeout_s)
+    group.lead("build", str(micro), "compiled" if compiled else "eager")
     trace.facts["threads"] = device.prepare(spec.workload.threads)
     workload = build_workload(spec.workload)
-    model = workload.build().to(device.device)
+    model = workload.build() if spec.sharded else workload.build().to(device.device)
     if spec.workload.channels_last:
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if spec.sharded:
+        model = parallel.shard(model, device.device, group.size)
     optimizer = workload.optimizer(model)
-    accumulation = spec.workload.global_batch_size // micro
+    accumulation = spec.workload.global_batch_size // (micro * group.size)
     flops = workload.flops_per_sample()
     loss = compiling.Loss(workload.loss, trace.warnings, clock)
-    if compiled:
+    if compiled and spec.sharded:
+        trace.warnings.append("a sharded model is not compiled: its gathering is no part of a graph")
+    elif compiled:
         per_pass = None if flops is None else flops * workload.samples_per_item() * micro
-        loss.compile(root, mode=device.compile_mode(per_pass, accumulation))
+        # Graphs of several processes would have to hold their exchange of gradients: left out.
+        mode = device.compile_mode(per_pass, accumulation) if group.size == 1 else None
+        loss.compile(root, mode=mode)
+    replica: parallel.Replica = functools.partial(loss, model)
+    if group.size > 1 and not spec.sharded and not device.reduces_gradients:
+        replica = parallel.replicate(model, loss, device.device)
     data = root / spec.dataset_path if spec.dataset_path else None
-    batches = device.feed(workload.batches(data, spec.dataset_items, micro, seed))
+    share = workload.share(data, spec.dataset_items, micro, seed, group.rank, group.size)
+    batches = device.feed(share)
     trace.facts.update(
         num_parameters=sum(p.numel() for p in model.parameters()),
         flops_per_sample=flops,
         samples_per_step=workload.samples_per_item() * spec.workload.global_batch_size,
+        processes=group.size,
         micro_batch_size=micro,
         accumulation_steps=accumulation,
     )
-    return Trainer(spec, workload, loss, device, model, optimizer, batches, micro, accumulation, clock)
+    return Trainer(spec, workload, loss, device, model, replica, optimizer, batches, micro, accumulation, clock, group)
 
 
 def first_step(
@@ -126,7 +152,7 @@ def first_step(
         try:
             seconds, _, loss = trainer.step()
         except Exception as error:
-            if trainer.device.is_out_of_memory(error) and micro > 1:
+            if trainer.device.is_out_of_memory(error) and micro > 1 and trainer.group.size == 1:
                 micro //= 2
                 trace.warnings.append(
                     f"micro-batch {micro * 2} ran out of memory; the global batch is kept with {micro}"
@@ -136,7 +162,7 @@ def first_step(
                 trainer.loss.give_up(compiling.reason_of(error))
                 compiled = False
             else:
-                raise
+                raise  # several processes start anew with a smaller one: the others wait inside their step
             trainer.close()
             continue
         trace.facts.update(first_step_s=seconds, compiled=trainer.loss.compiled)
@@ -148,8 +174,28 @@ def first_step(
 def evaluate(trainer: Trainer, root: Path) -> dict[str, float]:
     """Held-out quality, outside every clock. The workload sees a model in evaluation mode."""
     data = root / trainer.spec.dataset_path if trainer.spec.dataset_path else None
+    if trainer.spec.sharded:  # nobody has the whole model
+        trainer.group.lead("evaluate")
     trainer.model.eval()
     with torch.no_grad(), trainer.device.autocast(trainer.spec.precision):
         found = trainer.workload.evaluate(trainer.model, data)
     trainer.model.train()
     return {key: float(value) for key, value in found.items() if math.isfinite(value)}
+
+
+LEG_STEPS = 5
+"""Timed steps of one process alone, after one that is not timed."""
+
+
+def scaling_efficiency(trainer: Trainer, step_times_s: Sequence[float]) -> float | None:
+    """The group's throughput over its size times that of one process, which steps alone while the others wait.
+
+    The one process does its own share of the global batch with its own share of the CPU threads, so the difference is
+    what exchanging gradients and waiting for each other cost. Null: one process, a sharded model (no process has it
+    whole), a device whose step always exchanges gradients. Leaves rank 0 with weights of its own: nothing may follow.
+    """
+    if trainer.group.size == 1 or trainer.spec.sharded or trainer.device.reduces_gradients:
+        return None
+    trainer.step(alone=True)
+    alone_s = [trainer.step(alone=True)[0] for _ in range(LEG_STEPS)]
+    return float(statistics.median(alone_s) / statistics.median(step_times_s))

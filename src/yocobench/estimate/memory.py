@@ -51,7 +51,13 @@ def usable_bytes(instance: Instance, detected: Detected) -> int | None:
     """
     shape = instance.hardware
     if instance.detect:
-        return detected.accelerator_memory_bytes or detected.memory_bytes
+        if detected.accelerator_memory_bytes is None:
+            return detected.memory_bytes
+        return (
+            detected.accelerator_memory_bytes
+            * detected.accelerator_count
+            // (detected.neuron_cores or detected.accelerator_count)
+        )
     if shape is None:
         return None
     if shape.accelerator_memory_gib is not None:

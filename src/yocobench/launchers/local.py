@@ -1,4 +1,4 @@
-"""Measure on this host: a fresh process per repeat, watched without busy waiting.
+"""Measure on this host: a fresh process per repeat, or a group of them, watched without busy waiting.
 
 A repeat that is killed, stuck or interrupted keeps what it had told: its outcome says what happened and the repeats
 before it stand. Ctrl-C and SIGTERM end the running repeat, then the cell.
@@ -20,6 +20,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from yocobench.bench import hardware
 from yocobench.bench.measurement import Detected, Measurement, Outcome, RepeatResult
@@ -45,9 +47,19 @@ class _Told:
 
 
 class LocalLauncher(Launcher):
-    """Runs the cell here, if this host is what the cell names."""
+    """Runs the cell here, if this host is what the cell names.
+
+    `boxes` of the same type may train together: the same command runs on each, and they meet at `rendezvous`
+    (HOST:PORT of one of them). `workload.processes` then counts those of all boxes. The box where rank 0 comes to
+    stand has the numbers; the others say so.
+    """
 
     is_free = True
+
+    def __init__(self, boxes: int = 1, rendezvous: str | None = None):
+        if boxes < 1 or (boxes > 1) != (rendezvous is not None):
+            raise ValueError(f"boxes ({boxes}) above 1 and rendezvous ({rendezvous}) belong together")
+        self.boxes, self.rendezvous = boxes, rendezvous or "localhost:0"
 
     def run(self, spec: CellSpec, instance: Instance, root: Path, report: Callable[[Progress], None]) -> Measurement:
         """See Launcher.run. Raises ValueError for a user's mistake found while measuring, RuntimeError for a bug."""
@@ -60,10 +72,16 @@ class LocalLauncher(Launcher):
     def _measure(
         self, spec: CellSpec, root: Path, detected: Detected, report: Callable[[Progress], None]
     ) -> Measurement:
+        if spec.processes % self.boxes:
+            raise ValueError(f"workload.processes ({spec.processes}) cannot be shared by launcher.boxes ({self.boxes})")
         repeats: list[RepeatResult] = []
         with Sampler(SAMPLE_EVERY_S) as sampler, stop_requests() as stop:
             for number in range(spec.protocol.repeats):
-                repeats.append(_repeat(spec, number, root, report, stop))
+                found = self._fitting(spec, number, root, report, stop)
+                if found is None:
+                    reason = "this box took part; the one with rank 0 has the numbers"
+                    return Measurement(outcome="unmeasured", reason=reason, source="measured", detected=detected)
+                repeats.append(found)
                 if repeats[-1].outcome != "ok":
                     break  # what ended one repeat would end the next: keep the money
         last = repeats[-1]
@@ -78,37 +96,61 @@ class LocalLauncher(Launcher):
             versions=versions(),
         )
 
+    def _fitting(
+        self, spec: CellSpec, number: int, root: Path, report: Callable[[Progress], None], stop: list[int]
+    ) -> RepeatResult | None:
+        """One repeat; a group whose first step runs out of memory starts anew with half the micro-batch."""
+        while True:
+            found = self._repeat(spec, number, root, report, stop)
+            half = spec.micro_batch_size // 2
+            grown = found is not None and found.outcome == "out_of_memory" and found.first_step_s is None
+            if not grown or spec.processes == 1 or spec.micro_batch_size % 2:
+                return found
+            spec = spec.model_copy(update={"micro_batch_size": half, "accumulation_steps": spec.accumulation_steps * 2})
 
-def _repeat(
-    spec: CellSpec, number: int, root: Path, report: Callable[[Progress], None], stop: list[int]
-) -> RepeatResult:
-    """One repeat in a child process."""
-    with tempfile.TemporaryDirectory(prefix="yocobench-") as folder:
-        spec_file, out_file, log_file = (Path(folder) / name for name in ("spec.json", "out.json", "stderr"))
-        spec_file.write_text(spec.model_dump_json(by_alias=True))
-        read_end, write_end = os.pipe()
-        started_at = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
-        command = [sys.executable, "-m", "yocobench.bench.measure", "--spec", str(spec_file), "--out", str(out_file)]
-        command += ["--repeat", str(number), "--progress-fd", str(write_end)]
-        with log_file.open("w") as log:
-            # A session of its own: Ctrl-C reaches the parent alone, which then ends the child in order.
-            child = subprocess.Popen(
-                command, cwd=root, stdout=log, stderr=log, pass_fds=[write_end], start_new_session=True
-            )
-        os.close(write_end)
-        told = _Told()
-        try:
-            timed_out = _watch(child, read_end, spec, number, told, report, stop)
-        finally:
-            os.close(read_end)
-            _end(child)
-        if out_file.is_file() and child.returncode == 0:
-            result = RepeatResult.model_validate_json(out_file.read_text())
-            if timed_out:
-                result = result.model_copy(update={"outcome": "timeout", "reason": _timeout_reason(spec)})
-            return result
-        error = relative(log_file.read_text(errors="replace").strip())
-        return _without_result(child.returncode, error, number, started_at, told, spec, timed_out)
+    def _repeat(
+        self, spec: CellSpec, number: int, root: Path, report: Callable[[Progress], None], stop: list[int]
+    ) -> RepeatResult | None:
+        """One repeat in a process, or a group of them, of its own; null on a box without rank 0."""
+        with tempfile.TemporaryDirectory(prefix="yocobench-") as folder:
+            spec_file, out_file, log_file, pipe = (Path(folder) / n for n in ("spec", "out.json", "stderr", "progress"))
+            spec_file.write_text(spec.model_dump_json(by_alias=True))
+            os.mkfifo(pipe)
+            read_end = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+            started_at = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+            command = [*self._entry(spec, number), "--spec", str(spec_file), "--out", str(out_file)]
+            command += ["--repeat", str(number), "--progress", str(pipe)]
+            with log_file.open("w") as log:
+                # A session of its own: Ctrl-C reaches the parent alone, which then ends the child in order.
+                child = subprocess.Popen(command, cwd=root, stdout=log, stderr=log, start_new_session=True)
+            told = _Told()
+            try:
+                timed_out = _watch(child, read_end, spec, number, told, report, stop)
+            finally:
+                os.close(read_end)
+                _end(child)
+            if out_file.is_file() and child.returncode == 0:
+                result = RepeatResult.model_validate_json(out_file.read_text())
+                if timed_out:
+                    result = result.model_copy(update={"outcome": "timeout", "reason": _timeout_reason(spec)})
+                return result
+            if child.returncode == 0 and self.boxes > 1:
+                return None
+            left = out_file.with_suffix(".failed")  # by a rank above 0 (bench/follow.py)
+            if left.is_file():
+                verdict = json.loads(left.read_text())
+                return _partial(number, verdict["outcome"], verdict["reason"], started_at, told, spec)
+            error = relative(log_file.read_text(errors="replace").strip())
+            asked = bool(stop) and not timed_out
+            return _without_result(child.returncode, error, number, started_at, told, spec, timed_out, asked)
+
+    def _entry(self, spec: CellSpec, number: int) -> list[str]:
+        """The module that runs a repeat: the measuring one, or torchrun's agent that starts it once for each rank."""
+        if spec.processes == 1:
+            return [sys.executable, "-m", "yocobench.bench.measure"]
+        command = [sys.executable, "-m", "yocobench.bench.agent", "--processes", str(spec.processes // self.boxes)]
+        command += ["--boxes", str(self.boxes), "--rendezvous", self.rendezvous]
+        return [*command, "--run", f"{spec.key}-{number}", "--join-timeout", str(spec.protocol.timeout_s)]
 
 
 def _watch(
@@ -164,13 +206,19 @@ def _hear(
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
-    """Wait for the child; whatever it left running in its group is killed."""
+    """Wait for the child; whatever it left running in its group, or its ranks in theirs, is killed."""
+    descendants: list[psutil.Process] = []
+    with contextlib.suppress(psutil.Error):
+        descendants = psutil.Process(child.pid).children(recursive=True)  # ranks: torchrun gives each its own group
     try:
         child.wait(timeout=GRACE_S)
     except subprocess.TimeoutExpired:
         _signal_group(child, signal.SIGKILL)
         child.wait()
     _signal_group(child, signal.SIGKILL)  # loader workers of a killed parent
+    for process in descendants:
+        with contextlib.suppress(psutil.Error):  # it knows whether the process id has passed to another since
+            process.kill()
 
 
 def _signal_group(child: subprocess.Popen[bytes], number: signal.Signals) -> None:
@@ -183,7 +231,7 @@ def _timeout_reason(spec: CellSpec) -> str:
 
 
 def _without_result(
-    status: int, error: str, number: int, started_at: str, told: _Told, spec: CellSpec, timed_out: bool
+    status: int, error: str, number: int, started_at: str, told: _Told, spec: CellSpec, timed_out: bool, asked: bool
 ) -> RepeatResult:
     """The record of a repeat that could not write its own. Raises a bug, and a mistake before anything was measured."""
     outcome: Outcome
@@ -193,6 +241,8 @@ def _without_result(
         outcome, reason = "interrupted", error
     elif timed_out:
         outcome, reason = "timeout", _timeout_reason(spec)
+    elif asked:
+        outcome, reason = "interrupted", f"stopped after {len(told.step_times_s)} timed steps"
     elif status < 0:
         name = signal.Signals(-status).name
         outcome, reason = "killed", f"the process died of {name} after {len(told.step_times_s)} timed steps"
@@ -200,6 +250,11 @@ def _without_result(
             reason += "; if nobody killed it, the kernel ran out of memory (see dmesg)"
     else:
         raise RuntimeError(f"{spec.label}, repeat {number}: exit status {status}\n{error}")
+    return _partial(number, outcome, reason, started_at, told, spec)
+
+
+def _partial(number: int, outcome: Outcome, reason: str, started_at: str, told: _Told, spec: CellSpec) -> RepeatResult:
+    """The record of a repeat from what it had told."""
     return RepeatResult(
         repeat=number,
         outcome=outcome,

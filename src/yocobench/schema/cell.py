@@ -25,7 +25,12 @@ class CellSpec(Frozen):
     kind: AcceleratorKind
     precision: Precision
     accelerator_count: int
+    processes: PositiveInt = 1
+    """Training processes, each with an accelerator of its own; the global batch is shared evenly."""
+    sharded: bool = False
+    """The model is spread over the processes, since one accelerator cannot hold it."""
     micro_batch_size: PositiveInt
+    """Items of one process's forward pass: global batch = processes x accumulation_steps x micro_batch_size."""
     accumulation_steps: PositiveInt
     protocol: Protocol
     code_md5: str

@@ -26,7 +26,10 @@ class WorkloadConfig(Frozen):
     micro_batch_size: PositiveInt | None = None
     """Items per forward pass; null: the largest power-of-two split of the global batch that fits in memory."""
     threads: PositiveInt | None = None
-    """CPU threads of the training process; null: one for each physical core."""
+    """CPU threads of a training process; null: one for each physical core, shared between the box's processes."""
+    processes: PositiveInt | None = None
+    """Training processes, over all boxes; null: one for each accelerator (NeuronCore) that the global batch can be
+    shared with evenly, one on a CPU."""
     compile: bool | Literal["auto"] = "auto"
     """torch.compile the loss with the model in it. auto: where the host has what it takes (a C++ compiler for a CPU,
     Triton for a GPU); a host that cannot, or a model that does not compile, runs eagerly and the run says why."""

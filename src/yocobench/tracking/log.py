@@ -150,6 +150,8 @@ def _params(spec: CellSpec) -> dict[str, str]:
         "kind": spec.kind,
         "precision": spec.precision,
         "accelerator_count": spec.accelerator_count,
+        "processes": spec.processes,
+        "sharded": spec.sharded,
         "global_batch_size": spec.workload.global_batch_size,
         "micro_batch_size": spec.micro_batch_size,
         "accumulation_steps": spec.accumulation_steps,

@@ -83,6 +83,7 @@ def repeat_metrics(repeat: RepeatResult) -> dict[str, float]:
         "samples_per_step": repeat.samples_per_step,
         "num_steps": len(repeat.step_times_s),
         "skipped_steps": repeat.skipped_steps,
+        "scaling_efficiency": repeat.scaling_efficiency,
         "num_parameters": repeat.num_parameters,
         "flops_per_sample": repeat.flops_per_sample,
         "peak_memory_bytes": repeat.peak_memory_bytes,
@@ -136,8 +137,10 @@ def cell_metrics(measurement: Measurement) -> dict[str, float]:
     good = [repeat.heldout for repeat in measurement.repeats if repeat.outcome == "ok"]
     names = {name for heldout in good for name in heldout}
     means = {name: float(np.mean([h[name] for h in good if name in h])) for name in names}
+    leg = [repeat.scaling_efficiency for repeat in measurement.repeats if repeat.scaling_efficiency is not None]
+    scaling = {"scaling_efficiency": leg[0] if leg else None}
     phases = {f"phase_{name}_s": value for name, value in measurement.phases_s.items()}
-    return known({**summarize(measurement).model_dump(), **_heldout(means), **phases})
+    return known({**summarize(measurement).model_dump(), **_heldout(means), **scaling, **phases})
 
 
 def known(values: Mapping[str, float | None]) -> dict[str, float]:

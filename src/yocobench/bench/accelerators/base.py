@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
+import psutil
 import torch
 from torch import Tensor, nn
 
@@ -26,11 +28,29 @@ def map_tensors(batch: Any, change: Callable[[Tensor], Tensor]) -> Any:
     return batch
 
 
+def local_rank() -> int:
+    """Which of this box's training processes this one is."""
+    return int(os.environ.get("LOCAL_RANK", "0"))
+
+
+def default_threads() -> int:
+    """One thread for each physical core, shared between this box's training processes.
+
+    SMT siblings share the vector units that training saturates.
+    """
+    cores = psutil.cpu_count(logical=False) or 1
+    return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+
+
 class Accelerator(Protocol):
     """What the measuring loop asks of a device."""
 
     kind: AcceleratorKind
     device: torch.device
+    group_backend: str
+    """Of torch.distributed, for several processes."""
+    reduces_gradients: bool
+    """`step` itself averages them over the processes."""
 
     def prepare(self, threads: int | None) -> int:
         """Set threads and flags; returns the number of CPU threads in use."""

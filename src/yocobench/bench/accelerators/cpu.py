@@ -12,7 +12,7 @@ import psutil
 import torch
 from torch import Tensor, nn
 
-from yocobench.bench.accelerators.base import MAX_GRADIENT_NORM, map_tensors
+from yocobench.bench.accelerators.base import MAX_GRADIENT_NORM, default_threads, map_tensors
 from yocobench.schema import AcceleratorKind, Precision
 
 
@@ -20,13 +20,15 @@ class Device:
     """All physical cores of this host."""
 
     kind: AcceleratorKind = "cpu"
+    group_backend = "gloo"
+    reduces_gradients = False
 
     def __init__(self) -> None:
         self.device = torch.device("cpu")
 
     def prepare(self, threads: int | None) -> int:
-        """One thread per physical core: SMT siblings share the vector units that training saturates."""
-        torch.set_num_threads(threads or psutil.cpu_count(logical=False) or 1)
+        """One thread for each physical core that is this process's."""
+        torch.set_num_threads(threads or default_threads())
         return torch.get_num_threads()
 
     def synchronize(self) -> None:

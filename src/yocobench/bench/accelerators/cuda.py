@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-import psutil
 import torch
 from torch import Tensor, nn
 
-from yocobench.bench.accelerators.base import MAX_GRADIENT_NORM, map_tensors
+from yocobench.bench.accelerators.base import MAX_GRADIENT_NORM, default_threads, local_rank, map_tensors
 from yocobench.bench.prefetch import Prefetcher
 from yocobench.schema import AcceleratorKind, Precision
 
@@ -46,14 +45,16 @@ def scaled_step(scaler: torch.amp.GradScaler, optimizer: torch.optim.Optimizer, 
 
 
 class Device:
-    """The first GPU of this host."""
+    """The GPU of this host that is this process's: the first, of one process."""
 
     kind: AcceleratorKind = "cuda"
+    group_backend = "nccl"
+    reduces_gradients = False
 
     def __init__(self) -> None:
         if not torch.cuda.is_available():
             raise RuntimeError(f"torch {torch.__version__} sees no CUDA device; check nvidia-smi and the torch build")
-        self.device = torch.device("cuda", 0)
+        self.device = torch.device("cuda", local_rank())
         self._scaler = torch.amp.GradScaler("cuda", enabled=False)
         self._skipped = torch.zeros((), dtype=torch.int64, device=self.device)
 
@@ -61,7 +62,7 @@ class Device:
         """Let cuDNN look for its fastest convolutions; CPU threads by physical core."""
         torch.cuda.set_device(self.device)
         torch.backends.cudnn.benchmark = True
-        torch.set_num_threads(threads or psutil.cpu_count(logical=False) or 1)
+        torch.set_num_threads(threads or default_threads())
         return torch.get_num_threads()
 
     def synchronize(self) -> None:

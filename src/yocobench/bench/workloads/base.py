@@ -5,6 +5,7 @@ The class is built from the `args` of conf/workload/<name>.yaml. All of it runs 
 
 from __future__ import annotations
 
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,6 +40,16 @@ class Workload(ABC):
         `num_items` how much of the training split the subset takes: tokens of text, or images.
         Raises ValueError when the data is too small or damaged, naming file and offset.
         """
+
+    def share(
+        self, data: Path | None, num_items: int | None, batch_size: int, seed: int, rank: int, size: int
+    ) -> Iterator[Batch]:
+        """Of `batches`, numbers rank, rank + size, ...: what one of `size` processes trains on.
+
+        Here every process loads all of them; override it where loading is dear.
+        """
+        batches = self.batches(data, num_items, batch_size, seed)
+        return batches if size == 1 else itertools.islice(batches, rank, None, size)
 
     @abstractmethod
     def example_batch(self, batch_size: int) -> Batch:

@@ -152,5 +152,5 @@ def _mean_loss(model: nn.Module, rows: Tensor) -> float:
     total = 0.0
     for part in torch.split(rows, EVALUATION_BATCH):
         on_device = part.to(device)
-        total += float(model.forward(on_device[:, :-1], on_device[:, 1:])) * len(part)
+        total += float(model(on_device[:, :-1], on_device[:, 1:])) * len(part)
     return total / len(rows)

@@ -1,0 +1,197 @@
+"""Several processes, really started by torchrun's agent over gloo: the losses of one, and every way to end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from test_local_launcher import child, measure, spec, toys_importable  # noqa: F401 (fixtures)
+from yocobench.bench.data import text
+from yocobench.launchers.local import LocalLauncher
+from yocobench.schema import WorkloadConfig
+
+ONE = {"repeats": 1}
+SHORT = {"repeats": 1, "warmup_steps": 1, "min_steps": 3, "max_steps": 3}
+
+
+def group(processes=2, micro=4, sharded=False, **more):
+    """The toy's cell, its 8 items a step shared between processes."""
+    one = spec(micro=micro, **more)
+    return one.model_copy(
+        update={"processes": processes, "accumulation_steps": 8 // micro // processes, "sharded": sharded}
+    )
+
+
+def yoco(root: Path, processes: int, sharded: bool = False):
+    """yoco-lm, as small as its tiny size goes, on random tokens."""
+    folder = root / "data/text"
+    folder.mkdir(parents=True, exist_ok=True)
+    tokens = np.random.default_rng(0).integers(0, 64, 400).astype("<u2")
+    for name, part in (("train.bin", tokens), ("heldout.bin", tokens[:70])):
+        (folder / name).write_bytes(text.header(64, len(part)) + part.tobytes())
+    workload = WorkloadConfig(
+        name="yoco-lm",
+        _target_="yocobench.bench.workloads.yoco_lm.YocoLM",
+        data="text",
+        sample_unit="token",
+        global_batch_size=2,
+        args={"size": "tiny", "sequence_length": 16, "chunk": 16, "vocab_size": 64},
+    )
+    update = {"workload": workload, "dataset_path": "data/text", "dataset_items": 400, "sharded": sharded}
+    update |= {"micro_batch_size": 1, "accumulation_steps": 2 // processes, "processes": processes}
+    return spec(protocol=SHORT).model_copy(update=update)
+
+
+@pytest.fixture(scope="module")
+def one_process():
+    """The toy's losses of one process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent))
+        return measure(spec(micro=2, protocol=ONE)).repeats[0]
+
+
+@pytest.mark.parametrize("sharded", [False, True], ids=["replicated", "sharded"])
+def test_two_processes_have_the_losses_of_one_to_rounding(one_process, sharded):
+    both = measure(group(micro=2, sharded=sharded, protocol=ONE)).repeats[0]
+    assert both.outcome == "ok"
+    assert (both.processes, both.accumulation_steps, both.samples_per_step) == (2, 2, 8)
+    np.testing.assert_allclose(both.losses, one_process.losses, rtol=1e-6)
+    assert len(set(both.losses)) == len(both.losses) == 6
+    if sharded:
+        assert both.scaling_efficiency is None  # no process could step alone
+    else:
+        assert both.scaling_efficiency > 0
+
+
+@pytest.mark.slow
+def test_the_language_model_learns_the_same_on_one_two_and_two_sharded_processes(tmp_path: Path):
+    def run(cell):
+        found = LocalLauncher()._measure(cell, tmp_path, None, lambda progress: None).repeats[0]
+        assert found.outcome == "ok", found.reason
+        return found
+
+    one = run(yoco(tmp_path, 1))
+    for sharded in (False, True):
+        two = run(yoco(tmp_path, 2, sharded))
+        np.testing.assert_allclose(two.losses, one.losses, rtol=2e-5)
+        assert two.heldout["heldout_loss"] == pytest.approx(one.heldout["heldout_loss"], rel=2e-5)
+    assert one.losses[-1] != one.losses[0]
+
+
+def ranks() -> list[psutil.Process]:
+    """The training processes under this one."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        try:
+            if "yocobench.bench.measure" in process.cmdline():
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def rank_of(process: psutil.Process) -> int:
+    return int(process.environ()["RANK"])
+
+
+def when_measuring(act):
+    """A listener that acts once, at the first timed steps; and the ranks that were running then."""
+    seen: list[psutil.Process] = []
+
+    def listen(progress):
+        if progress.phase == "measure" and not seen:
+            seen.extend(sorted(ranks(), key=rank_of))
+            threading.Timer(0.1, act, (seen,)).start()
+
+    return listen, seen
+
+
+LONG = {"repeats": 1, "max_steps": 100000, "max_measure_s": 60}
+
+
+def nobody_is_left(seen: list[psutil.Process]) -> bool:
+    gone, alive = psutil.wait_procs(seen, timeout=10)
+    return len(gone) >= 2 and not alive
+
+
+def test_kill_9_of_one_rank_ends_the_group_and_is_an_outcome_with_the_steps_told():
+    listen, seen = when_measuring(lambda found: found[1].kill())
+    found = measure(group(protocol=LONG, sleep_s=0.02), listen)
+    assert found.outcome == "killed"
+    assert "SIGKILL" in found.reason
+    assert len(found.repeats[0].step_times_s) > 0
+    assert nobody_is_left(seen)
+
+
+def test_ctrl_c_ends_every_rank_and_keeps_the_steps():
+    listen, seen = when_measuring(lambda found: os.kill(os.getpid(), signal.SIGINT))
+    found = measure(group(protocol=LONG, sleep_s=0.02), listen)
+    assert found.outcome == "interrupted"
+    assert len(found.repeats[0].step_times_s) > 0
+    assert nobody_is_left(seen)
+
+
+def test_kill_9_of_the_agent_leaves_no_rank_behind():
+    listen, seen = when_measuring(lambda found: found[0].parent().kill())
+    found = measure(group(protocol=LONG, sleep_s=0.02), listen)
+    assert found.outcome == "killed"
+    assert nobody_is_left(seen)
+
+
+def test_a_rank_that_hangs_ends_the_group_at_the_timeout():
+    before = time.monotonic()
+    found = measure(group(fault="hang", at=9, only_rank=1, protocol={"timeout_s": 15}))
+    assert found.outcome == "timeout"
+    assert time.monotonic() - before < 15 + 2 * 20  # the launcher's two graces
+    assert ranks() == []
+
+
+def test_a_rank_that_runs_out_of_memory_is_an_outcome_that_names_it():
+    found = measure(group(fault="out of memory", at=9, only_rank=1))
+    assert found.outcome == "out_of_memory"
+    assert found.reason == "rank 1: no more memory"
+
+
+def test_a_first_step_that_does_not_fit_starts_anew_with_half_the_micro_batch():
+    found = measure(group(fault="too large", at=2, protocol=ONE)).repeats[0]
+    assert found.outcome == "ok"
+    assert (found.micro_batch_size, found.accumulation_steps, found.samples_per_step) == (2, 2, 8)
+
+
+def test_a_users_mistake_is_said_once_whoever_meets_it():
+    with pytest.raises(ValueError, match=r"data/text/train.bin: gone at batch 9") as caught:
+        measure(group(fault="vanished", at=9, protocol=ONE))
+    assert str(caught.value).count("gone") == 1
+
+
+def test_a_bug_of_any_rank_is_a_failure_with_its_traceback():
+    with pytest.raises(RuntimeError, match=r"(?s)Traceback.*ZeroDivisionError: a bug in the workload"):
+        measure(group(fault="bug", at=9, only_rank=1, protocol=ONE))
+
+
+def test_two_boxes_meet_at_the_rendezvous_and_one_has_the_numbers(tmp_path: Path):
+    cell = group(protocol=ONE)
+    code = (
+        "import sys; from pathlib import Path; from yocobench.schema import CellSpec\n"
+        "from yocobench.launchers.local import LocalLauncher\n"
+        "cell = CellSpec.model_validate_json(Path(sys.argv[1]).read_text())\n"
+        "launcher = LocalLauncher(boxes=2, rendezvous=sys.argv[2])\n"
+        "print(launcher._measure(cell, Path.cwd(), None, lambda progress: None).outcome)\n"
+    )
+    (tmp_path / "cell.json").write_text(cell.model_dump_json(by_alias=True))
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        meeting = f"localhost:{free.getsockname()[1]}"
+    command = [sys.executable, "-c", code, str(tmp_path / "cell.json"), meeting]
+    boxes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    assert sorted(box.communicate(timeout=100)[0].strip() for box in boxes) == ["ok", "unmeasured"]
