@@ -32,7 +32,7 @@ def group(processes=2, micro=4, sharded=False, **more):
     )
 
 
-def yoco(root: Path, processes: int, sharded: bool = False):
+def yoco(root: Path, processes: int, sharded: bool = False, compiled: bool = False):
     """yoco-lm, as small as its tiny size goes, on random tokens."""
     folder = root / "data/text"
     folder.mkdir(parents=True, exist_ok=True)
@@ -47,7 +47,12 @@ def yoco(root: Path, processes: int, sharded: bool = False):
         global_batch_size=2,
         args={"size": "tiny", "sequence_length": 16, "chunk": 16, "vocab_size": 64},
     )
-    update = {"workload": workload, "dataset_path": "data/text", "dataset_items": 400, "sharded": sharded}
+    update = {
+        "workload": workload.model_copy(update={"compile": compiled}),
+        "dataset_path": "data/text",
+        "dataset_items": 400,
+        "sharded": sharded,
+    }
     update |= {"micro_batch_size": 1, "accumulation_steps": 2 // processes, "processes": processes}
     return spec(protocol=SHORT).model_copy(update=update)
 
@@ -74,15 +79,16 @@ def test_two_processes_have_the_losses_of_one_to_rounding(one_process, sharded):
 
 
 @pytest.mark.slow
-def test_the_language_model_learns_the_same_on_one_two_and_two_sharded_processes(tmp_path: Path):
+def test_the_language_model_learns_the_same_on_one_process_and_on_two_replicated_sharded_or_compiled(tmp_path: Path):
     def run(cell):
         found = LocalLauncher()._measure(cell, tmp_path, None, lambda progress: None).repeats[0]
         assert found.outcome == "ok", found.reason
         return found
 
     one = run(yoco(tmp_path, 1))
-    for sharded in (False, True):
-        two = run(yoco(tmp_path, 2, sharded))
+    for sharded, compiled in ((False, False), (True, False), (False, True)):
+        two = run(yoco(tmp_path, 2, sharded, compiled))
+        assert two.compiled is compiled, two.warnings
         np.testing.assert_allclose(two.losses, one.losses, rtol=2e-5)
         assert two.heldout["heldout_loss"] == pytest.approx(one.heldout["heldout_loss"], rel=2e-5)
     assert one.losses[-1] != one.losses[0]

@@ -19,6 +19,7 @@ from yocobench.bench.data.manifest import digest, read_manifest, subset_items
 from yocobench.bench.measurement import Detected
 from yocobench.code_digest import code_md5
 from yocobench.estimate import traces
+from yocobench.estimate.split import TooLarge, smallest, split
 from yocobench.schema import (
     CellSpec,
     Chip,
@@ -30,8 +31,7 @@ from yocobench.schema import (
     Subset,
     WorkloadConfig,
 )
-from yocobench.selection.eligibility import Exclusion, exclude
-from yocobench.split import smallest, split
+from yocobench.selection.eligibility import Exclusion, does_not_fit, exclude
 
 PLAN = Path("data/plan")
 
@@ -52,7 +52,12 @@ def plan_cell(
     shared, exclusion = smallest(workload), exclude(instance, study.region)
     if exclusion is None:
         need = None if workload.micro_batch_size else traces.memory_need(workload, precision)
-        shared, exclusion = split(workload, instance, need, detected)
+        try:
+            shared = split(workload, instance, need, detected)
+        except TooLarge as found:
+            shared, stated = found.split, instance.hardware or instance.training
+            micro = shared.micro_batch_size
+            exclusion = does_not_fit(found.needed_bytes, found.available_bytes, micro, stated.as_of)
     data = data_slice(workload, subset, root)
     spec = CellSpec(
         workload=workload,

@@ -34,7 +34,8 @@ def leave_one_out(receipts: Iterable[Receipt], calibration: Calibration) -> list
         spec, timing = receipt.spec, measured_step_s(receipt.measurement)
         if timing is None or receipt.measurement.source != "measured":
             continue
-        fixed = spec.workload.model_copy(update={"micro_batch_size": spec.micro_batch_size})
+        split = {"micro_batch_size": spec.micro_batch_size, "processes": spec.processes}
+        fixed = spec.workload.model_copy(update=split)
         others = calibration.without(spec.workload.name, spec.instance)
         guess = estimate(fixed, config.instance(spec.instance), others, spec.precision)
         if not isinstance(guess, Estimate):

@@ -99,6 +99,9 @@ POWER_SOFTNESS = 1.5
 """Clocks sink before the limit is reached: time = (roofline^p + energy-limited^p)^(1/p)."""
 REFERENCE_COREMARK = 35_000.0
 """CoreMark per physical core of the reference host: g5.xlarge, 69634 on two cores (conf/instance/g5.xlarge.yaml)."""
+LINK_BYTES_PER_S = 10e9
+"""Between the accelerators of a box, for an all-reduce: PCIe 3.0 x16 as it is reached, assumed. NVLink and NeuronLink
+are faster, which the catalogue does not state."""
 LINK_OVERLAP = 0.5
 """Part of the all-reduce that hides behind backward (bucketed, as DistributedDataParallel does)."""
 COMPILED_BYTES = 0.45

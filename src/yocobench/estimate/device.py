@@ -26,6 +26,7 @@ from yocobench.estimate.constants import (
     DYNAMIC_POWER,
     FITTED,
     GEMM_SHARE,
+    LINK_BYTES_PER_S,
     NEURON_COMPILE_S,
     NEURON_GEMM_SHARE,
     NODE_ENERGY,
@@ -95,10 +96,9 @@ def from_instance(instance: Instance, precision: Precision, host: HostRates | No
         return from_cpu(
             chip, precision, hardware.physical_cores, hardware.sustained_ghz, hardware.arch, speed, host, instance.name
         )
-    # One process drives one NeuronCore (bench/accelerators/neuron.py), which has its share of the chip's memory.
+    # A process drives one NeuronCore (bench/accelerators/neuron.py), which has its share of the chip's memory.
     neuron_cores = hardware.neuron_cores or hardware.accelerator_count
     part = hardware.accelerator_count / neuron_cores if chip.kind == "neuron" else 1.0
-    network = hardware.network_baseline_gbit_per_s
     return from_chip(
         chip,
         precision,
@@ -106,7 +106,7 @@ def from_instance(instance: Instance, precision: Precision, host: HostRates | No
         host_speed=speed,
         part_used=part,
         name=instance.name,
-        link_bytes_per_s=network * 1e9 / 8 if network else None,
+        link_bytes_per_s=LINK_BYTES_PER_S,
     )
 
 

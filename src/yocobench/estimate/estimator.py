@@ -14,6 +14,7 @@ from yocobench.estimate.device import Device, Unknown
 from yocobench.estimate.memory import MemoryNeed
 from yocobench.estimate.residuals import open_device
 from yocobench.estimate.roofline import Bound, StepTime, step_time
+from yocobench.estimate.split import TooLarge, split
 from yocobench.estimate.traces import memory_need, trace
 from yocobench.schema import Instance, Precision, WorkloadConfig
 
@@ -79,12 +80,10 @@ def estimate(
     instance: Instance,
     calibration: Calibration,
     precision: Precision | None = None,
-    accelerator_count: int = 1,
 ) -> Estimate | NoEstimate:
-    """The rate of a workload on an instance type.
+    """The rate of a workload on an instance type, the global batch split as the plan splits it.
 
-    `accelerator_count`: how many of its accelerators train together, the global batch split between them. Raises
-    ValueError only when the model itself cannot be traced.
+    Raises ValueError only when the model itself cannot be traced, or batch sizes do not divide each other.
     """
     if instance.training.status == "no":
         return NoEstimate(config.name, instance.name, f"cannot train: {instance.training.reason}")
@@ -98,16 +97,17 @@ def estimate(
         target = open_device(instance, chosen, calibration.host)
     except Unknown as error:
         return NoEstimate(config.name, instance.name, str(error), needed, have)
-    per_device = config.global_batch_size // accelerator_count
-    micro = config.micro_batch_size or memory.largest_fit(line, per_device, have or float("inf"))
-    if micro is None:
+    try:
+        shared = split(config, instance, line, hardware.detect())
+    except TooLarge:
         reason = f"needs {needed / 2**30:.1f} GiB at micro-batch 1, has {(have or 0) / 2**30:.1f}"
         return NoEstimate(config.name, instance.name, reason, needed, have)
+    micro, accumulation = shared.micro_batch_size, shared.accumulation_steps
     found = trace(config, micro, memory.is_low(chosen))
-    compiled = config.compile is not False
-    parts = step_time(found, target, per_device // micro, compiled, _decode_s(config, calibration), accelerator_count)
+    decode_s = _decode_s(config, calibration)
+    parts = step_time(found, target, accumulation, config.compile is not False, decode_s, shared.processes)
     samples = found.samples_per_item * config.global_batch_size
-    return _result(config, target, chosen, parts, samples, line, (micro, per_device // micro), have, calibration)
+    return _result(config, target, chosen, parts, samples, line, (micro, accumulation), have, calibration)
 
 
 def _result(

@@ -147,7 +147,6 @@ def _spread(tokens: np.ndarray[Any, np.dtype[np.uint16]], sequence_length: int) 
 
 @torch.no_grad()
 def _mean_loss(model: nn.Module, rows: Tensor) -> float:
-    # forward, not a call: a compiled model would compile again for this batch size, for a few seconds of work.
     device = next(model.parameters()).device
     total = 0.0
     for part in torch.split(rows, EVALUATION_BATCH):

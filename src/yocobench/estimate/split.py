@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from yocobench.bench.measurement import Detected
 from yocobench.estimate import memory
 from yocobench.schema import AcceleratorKind, Instance, WorkloadConfig
-from yocobench.selection.eligibility import Exclusion, does_not_fit
 
 
 @dataclass(frozen=True)
@@ -42,43 +41,47 @@ def processes(workload: WorkloadConfig, instance: Instance, detected: Detected) 
     return next(n for n in range(max(1, at_hand or 0), 0, -1) if batch % n == 0)
 
 
-def split(
-    workload: WorkloadConfig, instance: Instance, need: memory.MemoryNeed | None, detected: Detected
-) -> tuple[Split, Exclusion | None]:
-    """The split with the largest micro-batch that fits, and the exclusion that says by how much the model is too large.
+class TooLarge(Exception):
+    """Not even the smallest split fits: the split, the bytes that it needs and those that a device has."""
 
-    `need` is null where the workload states its micro-batch. Of one too large for a device, the weights are spread
+    def __init__(self, split: Split, needed_bytes: float, available_bytes: float) -> None:
+        super().__init__(f"needs {needed_bytes / 2**30:.1f} GiB, has {available_bytes / 2**30:.1f}")
+        self.split, self.needed_bytes, self.available_bytes = split, needed_bytes, available_bytes
+
+
+def split(workload: WorkloadConfig, instance: Instance, need: memory.MemoryNeed | None, detected: Detected) -> Split:
+    """The split with the largest micro-batch that fits. Raises TooLarge when none does.
+
+    `need` is null where the workload states its micro-batch. Of a model too large for a device, the weights are spread
     over the processes where there are several (not on Neuron, whose stack for Trn1 has no such way). Raises ValueError
     for numbers that do not divide each other.
     """
     count = processes(workload, instance, detected)
     share = workload.global_batch_size // count
-    micro = workload.micro_batch_size
-    if micro is not None:
+    if workload.micro_batch_size is not None:
+        micro = min(workload.micro_batch_size, share)
         if share % micro:
+            shared = f" shared by {count} processes" if count > 1 else ""
             raise ValueError(
-                f"conf/workload/{workload.name}.yaml: micro_batch_size {micro} does not divide the {share} items that "
-                f"each of {count} process(es) takes of global_batch_size {workload.global_batch_size}"
+                f"conf/workload/{workload.name}.yaml: micro_batch_size {micro} does not divide "
+                f"global_batch_size {workload.global_batch_size}{shared}"
             )
-        return Split(count, micro, share // micro), None
+        return Split(count, micro, share // micro)
     assert need is not None
     kind = _kind(instance, detected)
     available = memory.usable_bytes(instance, detected) or math.inf
     if kind == "cpu":
         available /= count
-    micro = memory.largest_fit(need, share, available)
-    if micro is not None:
-        return Split(count, micro, share // micro), None
+    needs = [need]
     if count > 1 and kind != "neuron":
-        need = dataclasses.replace(need, fixed_bytes=need.fixed_bytes / count)
-        micro = memory.largest_fit(need, share, available)
-        if micro is not None:
-            return Split(count, micro, share // micro, sharded=True), None
-    smallest = memory.splits(share)[-1]
-    needed = (need.peak_bytes(smallest) + memory.RUNTIME_BYTES) / (1 - memory.HEADROOM)  # as largest_fit counts
-    stated = instance.hardware or instance.training
-    exclusion = does_not_fit(needed, available, smallest, stated.as_of)
-    return Split(count, smallest, share // smallest), exclusion
+        needs.append(dataclasses.replace(need, fixed_bytes=need.fixed_bytes / count))
+    for one in needs:
+        fitting = memory.largest_fit(one, share, available)
+        if fitting is not None:
+            return Split(count, fitting, share // fitting, sharded=one is not need)
+    least = memory.splits(share)[-1]
+    needed = (needs[-1].peak_bytes(least) + memory.RUNTIME_BYTES) / (1 - memory.HEADROOM)  # as largest_fit counts
+    raise TooLarge(Split(count, least, share // least), needed, available)
 
 
 def smallest(workload: WorkloadConfig) -> Split:
