@@ -23,6 +23,8 @@ class Device:
     """The NeuronCore that torch_xla gives this process."""
 
     kind: AcceleratorKind = "neuron"
+    group_backend = "xla"
+    reduces_gradients = True
 
     def __init__(self) -> None:
         self.device = xm.xla_device()
