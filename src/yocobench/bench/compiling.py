@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from yocobench.bench import hardware
+from yocobench.bench.accelerators.neuron import has_native
 from yocobench.schema import AcceleratorKind
 
 CACHE = Path("mlruns/cache/inductor")
@@ -50,9 +51,9 @@ def triton_obstacle(installed: bool, capability: tuple[int, int]) -> str | None:
 def is_possible(setting: bool | Literal["auto"], kind: AcceleratorKind, warnings: list[str]) -> bool:
     """Whether to compile; if it is wanted and cannot be, the reason goes to `warnings`.
 
-    `auto` leaves Neuron devices out: torch_xla compiles what it traces by itself.
+    Where torch_xla drives a Neuron device the answer is no, and nothing is missing: it compiles what it traces.
     """
-    if setting is False or (setting == "auto" and kind == "neuron"):
+    if setting is False or (kind == "neuron" and not has_native()):
         return False
     reason = obstacle(kind)
     if reason is not None:

@@ -165,9 +165,9 @@ def first_step(
                 raise  # several processes start anew with a smaller one: the others wait inside their step
             trainer.close()
             continue
+        seconds += sum(trainer.step()[0] for _ in range(1, trainer.device.compiling_steps))
         trace.facts.update(first_step_s=seconds, compiled=trainer.loss.compiled)
-        if trainer.loss.compiled:
-            trace.facts["compile_s"] = trainer.loss.compile_s
+        trace.facts["compile_s"] = trainer.loss.compile_s if trainer.loss.compiled else trainer.device.compile_s()
         return trainer, loss
 
 

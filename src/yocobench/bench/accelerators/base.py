@@ -51,6 +51,10 @@ class Accelerator(Protocol):
     """Of torch.distributed, for several processes."""
     reduces_gradients: bool
     """`step` itself averages them over the processes."""
+    compiling_steps: int
+    """Steps that the device compiles in before it runs the same code again: together they are the first step."""
+    compile_backend: str
+    """Of torch.compile."""
 
     def prepare(self, threads: int | None) -> int:
         """Set threads and flags; returns the number of CPU threads in use."""
@@ -78,6 +82,9 @@ class Accelerator(Protocol):
 
     def compile_mode(self, flops_per_pass: float | None, num_passes: int) -> str | None:
         """torch.compile's `mode` for `num_passes` micro-batches a step, of so many useful FLOPs each; null: its own."""
+
+    def compile_s(self) -> float | None:
+        """Seconds that the device's own compiler took so far; null: it has none, or torch.compile drives it."""
 
     def reset_peak_memory(self) -> None:
         """Start counting peak memory anew."""

@@ -22,6 +22,8 @@ class Device:
     kind: AcceleratorKind = "cpu"
     group_backend = "gloo"
     reduces_gradients = False
+    compiling_steps = 1
+    compile_backend = "inductor"
 
     def __init__(self) -> None:
         self.device = torch.device("cpu")
@@ -66,6 +68,10 @@ class Device:
 
     def compile_mode(self, flops_per_pass: float | None, num_passes: int) -> str | None:
         """The compiler's own."""
+        return None
+
+    def compile_s(self) -> float | None:
+        """It has no compiler of its own."""
         return None
 
     def reset_peak_memory(self) -> None:

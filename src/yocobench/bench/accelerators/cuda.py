@@ -50,6 +50,8 @@ class Device:
     kind: AcceleratorKind = "cuda"
     group_backend = "nccl"
     reduces_gradients = False
+    compiling_steps = 1
+    compile_backend = "inductor"
 
     def __init__(self) -> None:
         if not torch.cuda.is_available():
@@ -110,6 +112,10 @@ class Device:
     def compile_mode(self, flops_per_pass: float | None, num_passes: int) -> str | None:
         """CUDA graphs for small models."""
         return compile_mode(flops_per_pass, num_passes)
+
+    def compile_s(self) -> float | None:
+        """It has no compiler of its own."""
+        return None
 
     def reset_peak_memory(self) -> None:
         """Start torch's own count anew."""

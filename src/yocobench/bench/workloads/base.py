@@ -68,12 +68,16 @@ class Workload(ABC):
         return {}
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
-        """AdamW, with decay on matrices only; fused where the device has it."""
+        """AdamW, with decay on matrices only; fused where the device has it.
+
+        On a Neuron device it counts its steps there: a count on the host would be a new number in each step's graph.
+        """
         decay = [p for p in model.parameters() if p.ndim >= 2]
         plain = [p for p in model.parameters() if p.ndim < 2]
         groups = [{"params": decay, "weight_decay": self.weight_decay}, {"params": plain, "weight_decay": 0.0}]
-        fused = all(p.device.type in ("cpu", "cuda") for p in model.parameters())
-        return torch.optim.AdamW(groups, lr=self.learning_rate, betas=(0.9, 0.95), fused=fused)
+        types = {p.device.type for p in model.parameters()}
+        fused, counts_there = types <= {"cpu", "cuda"}, types <= {"xla", "neuron"}
+        return torch.optim.AdamW(groups, lr=self.learning_rate, betas=(0.9, 0.95), fused=fused, capturable=counts_there)
 
     def close(self) -> None:  # noqa: B027 (most workloads have nothing to stop)
         """Stop loader workers, if any. Called once, after the last batch."""

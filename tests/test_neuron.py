@@ -1,0 +1,157 @@
+"""Trainium's step on torch's own lazy backend, through a stand-in for torch_xla; on the real one where it is asked for.
+
+    YOCOBENCH_TORCH_XLA=1 PJRT_DEVICE=CPU pytest tests/test_neuron.py        # in an environment with torch_xla
+
+In processes of their own: a lazy backend, once started, stays in its process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from test_local_launcher import spec
+from yocobench.bench.accelerators import neuron
+from yocobench.launchers.local import LocalLauncher
+
+HERE = Path(__file__).parent
+REAL = os.environ.get("YOCOBENCH_TORCH_XLA") == "1"
+PATHS = [str(HERE)] if REAL else [str(HERE), str(HERE / "stand_in")]
+real = pytest.mark.skipif(not REAL, reason="needs torch_xla: set YOCOBENCH_TORCH_XLA=1 where it is installed")
+lazy = pytest.mark.skipif(REAL, reason="counts what the stand-in counts")
+
+STEPS = """
+import json, sys, torch
+import yocobench.bench.trainer as trainer
+from pathlib import Path
+from yocobench.schema import CellSpec
+cell = CellSpec.model_validate_json(sys.stdin.read())
+built, first = trainer.first_step(cell, Path.cwd(), 1, trace := trainer.Trace(), __import__("time").perf_counter)
+seen = []
+for _ in range(6):
+    loss = built.step()[2]
+    seen.append(look() if (look := globals().get("look")) else None)
+    trace.losses.append(float(loss))
+print(json.dumps({"losses": trace.losses, "facts": trace.facts, "seen": seen, "device": str(built.device.device)}))
+"""
+LOOK = """
+import torch._lazy.metrics as counters
+from torch_xla.core import xla_model
+def look():
+    compiled, cached = (counters.counter_value(f"{name}Compile") or 0 for name in ("Uncached", "Cached"))
+    fetched = {n: counters.counter_value(n) for n in counters.counter_names() if n.startswith("aten::")}
+    return {"marks": xla_model.calls["mark_step"], "compiled": compiled, "cached": cached, "fetched": fetched}
+"""
+
+
+def cell(kind="neuron", **args):
+    one = spec(micro=4, protocol={"repeats": 1, "warmup_steps": 1}, **args)
+    workload = one.workload.model_copy(update={"compile": "auto" if kind == "neuron" else False})
+    return one.model_copy(update={"kind": kind, "workload": workload})
+
+
+def steps(kind="neuron", look=LOOK):
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(PATHS), "OMP_NUM_THREADS": "1"}
+    code = STEPS if kind == "cpu" or REAL else look + STEPS
+    done = subprocess.run(
+        [sys.executable, "-c", code], input=cell(kind).model_dump_json(by_alias=True), env=environment,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def traced():
+    return steps()
+
+
+def test_the_losses_are_those_of_a_cpu(traced):
+    expected = steps("cpu")["losses"]
+    # The CPU's first step was one, the lazy device's were two (the second compiles too).
+    assert traced["losses"][:5] == pytest.approx(expected[1:], rel=1e-5)
+    assert traced["device"] == ("xla:0" if REAL else "lazy")
+
+
+@lazy
+def test_a_step_is_marked_once_and_compiled_in_the_first_two_only(traced):
+    seen = traced["seen"]
+    assert [one["marks"] for one in seen] == [3, 4, 5, 6, 7, 8]  # two steps before them
+    assert len({one["compiled"] for one in seen}) == 1
+    assert seen[0]["compiled"] > 0
+    assert traced["facts"]["compile_s"] == 2.0 * seen[0]["compiled"]  # the stand-in's seconds
+    assert traced["facts"]["compiled"] is False  # torch.compile has no part in it
+
+
+@lazy
+def test_nothing_of_ours_is_read_on_the_host_within_a_step(traced):
+    # torch's own lazy backend lacks the operator lerp, which torch_xla has; AdamW calls it once for each parameter.
+    per_step = [
+        {name: after["fetched"][name] - before["fetched"].get(name, 0) for name in after["fetched"]}
+        for before, after in zip(traced["seen"], traced["seen"][1:], strict=False)
+    ]
+    assert {name for step in per_step for name, count in step.items() if count} == {
+        "aten::lerp.Scalar", "aten::_local_scalar_dense",
+    }  # fmt: skip
+    assert all(step["aten::_local_scalar_dense"] == 1 for step in per_step)  # this test's own, of the loss
+
+
+@lazy
+def test_a_repeat_runs_from_end_to_end_on_the_neuron_device(monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(PATHS))
+    found = LocalLauncher()._measure(cell(), Path.cwd(), None, lambda progress: None).repeats[0]
+    assert found.outcome == "ok", found.reason
+    assert len(found.losses) == 6
+    assert found.peak_memory_bytes == 2**20
+    assert found.compile_s > 0
+
+
+@real
+def test_a_repeat_runs_on_real_torch_xla(monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(PATHS))
+    found = LocalLauncher()._measure(cell(), Path.cwd(), None, lambda progress: None).repeats[0]
+    assert found.outcome == "ok", found.reason
+    assert found.compile_s > 0
+
+
+def test_clipping_is_what_torch_does():
+    import torch
+    from torch import nn
+
+    def model():
+        torch.manual_seed(0)
+        layer = nn.Linear(3, 2)
+        (100 * layer(torch.ones(1, 3)).sum()).backward()
+        return layer
+
+    ours, theirs = model(), model()
+    neuron.clip(ours)
+    nn.utils.clip_grad_norm_(theirs.parameters(), 1.0)
+    for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(a.grad, b.grad)
+    small = nn.Linear(1, 1)
+    small.weight.grad, small.bias.grad = torch.tensor([[0.3]]), torch.tensor([0.4])  # norm 0.5: as it is
+    neuron.clip(small)
+    assert small.weight.grad.item() == pytest.approx(0.3)
+
+
+def test_without_any_neuron_back_end_the_page_that_helps_is_named(monkeypatch):
+    monkeypatch.setattr(neuron.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(RuntimeError, match=r"neither torch_xla nor device 'neuron'; .* docs/accelerators.md"):
+        neuron.Device()
+
+
+def test_the_native_back_end_is_taken_where_torch_knows_it(monkeypatch):
+    monkeypatch.setattr(neuron.torch._C, "_get_privateuse1_backend_name", lambda: "neuron")
+    monkeypatch.setattr(neuron.torch.accelerator, "is_available", lambda: True)
+    monkeypatch.setattr(neuron.torch, "device", lambda kind, index: f"{kind}:{index}")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    found = neuron.Device()
+    assert isinstance(found, neuron.NativeDevice)
+    assert found.device == "neuron:1"
+    assert (found.group_backend, found.compile_backend) == ("neuron", "neuron")
