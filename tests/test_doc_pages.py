@@ -15,7 +15,7 @@ from yocobench.bench.workloads.base import Workload
 from yocobench.schema import WorkloadConfig
 from yocobench.tracking.records import RecordedRepeat
 
-PAGES = ("your-model", "your-data", "new-instance", "sweeps", "mlflow", "dvc-remote")
+PAGES = ("accelerators", "tune", "your-model", "your-data", "new-instance", "sweeps", "mlflow", "dvc-remote")
 LONGEST_PAGE = 60
 
 

@@ -25,10 +25,13 @@ class Toy(Workload):
         sleep_s: float = 0.0,
         only_seed: int | None = None,
         only_rank: int | None = None,
+        num_workers: int = 0,
         slower_s: float = 0.0,
     ) -> None:
         self.fault, self.at, self.width, self.sleep_s, self.only_seed = fault, at, width, sleep_s, only_seed
         self.only_rank = only_rank
+        self.num_workers = num_workers
+        """Of a loader that has none: so many share `sleep_s`."""
         self.slower_s = slower_s
         """The first batch takes ten times this longer than the eleventh, and those between one part less each."""
 
@@ -47,7 +50,7 @@ class Toy(Workload):
                 raise MemoryError(f"no memory for {batch_size} items")
             if number >= self.at and here and self.only_seed in (None, seed):
                 self._fail(number)
-            time.sleep(self.sleep_s + self.slower_s * max(0, 10 - number))
+            time.sleep(self.sleep_s / (1 + self.num_workers) + self.slower_s * max(0, 10 - number))
             value = float("nan") if self.fault == "nan" and number >= self.at else 1.0
             yield value * torch.randn(batch_size, self.width, generator=generator)
             number += 1

@@ -13,7 +13,7 @@ import functools
 from dataclasses import dataclass
 from pathlib import Path
 
-from yocobench import config, receipt
+from yocobench import config, receipt, tuned
 from yocobench.bench import hardware
 from yocobench.bench.data.manifest import digest, read_manifest, subset_items
 from yocobench.bench.measurement import Detected
@@ -44,9 +44,21 @@ class PlannedCell(Frozen):
 
 
 def plan_cell(
-    study: Study, workload: WorkloadConfig, subset: Subset, instance: Instance, detected: Detected, root: Path
+    study: Study,
+    workload: WorkloadConfig,
+    subset: Subset,
+    instance: Instance,
+    detected: Detected,
+    root: Path,
+    as_tuned: bool = True,
 ) -> PlannedCell:
-    """Resolve one cell. Raises ValueError when the dataset is missing or smaller than the subset."""
+    """Resolve one cell, with the settings that tuning found for it (`as_tuned`).
+
+    Raises ValueError when the dataset is missing or smaller than the subset.
+    """
+    best = tuned.find(workload, instance.name, detected.host_id if instance.detect else None, root)
+    if best is not None and as_tuned:
+        workload = best.settings.on(workload)
     chip = detected_chip(detected) if instance.detect else instance.chip
     precision = chip.precision if chip else hardware.precision(detected)
     shared, exclusion = smallest(workload), exclude(instance, study.region)

@@ -10,6 +10,7 @@ import json
 import os
 import tempfile
 from pathlib import Path
+from typing import Literal
 
 from pydantic import ValidationError
 
@@ -26,7 +27,11 @@ class Provenance(Frozen):
     git_dirty: bool | None
     launcher: str
     sweep: str | None
-    """Groups the runs of one Hydra multirun."""
+    """Groups the runs of one Hydra multirun, or the trials of one tuning."""
+    purpose: Literal["measure", "tune"] = "measure"
+    """tune: a trial, which no decision counts."""
+    tuned: str | None = None
+    """What tuning chose the settings, and what it gained; null: they are the workload's own."""
 
 
 class Receipt(Frozen):

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from yocobench import config, prices, receipt, sweep, worth
+from yocobench import config, prices, receipt, sweep, tuned, worth
 from yocobench.bench import hardware
 from yocobench.bench.measurement import Measurement, Source
 from yocobench.bench.peak import peak_flops_per_second
@@ -45,7 +45,7 @@ def main(cfg: Config) -> int:
     record = Receipt(
         cell_key=planned.spec.key,
         spec=planned.spec,
-        provenance=provenance(root, cfg.launcher.name, sweep.name()),
+        provenance=provenance(root, cfg.launcher.name, sweep.name()).model_copy(update={"tuned": _tuned(cfg, root)}),
         measurement=measurement,
         recorded_at=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
     )
@@ -59,6 +59,12 @@ def main(cfg: Config) -> int:
         console.print(f"  {said}", highlight=False, soft_wrap=True)
     # DVC itself ignores Ctrl-C while a command runs: only a failure stops it and leaves the cell to be measured again.
     return INTERRUPTED_STATUS if measurement.outcome == "interrupted" and "DVC_STAGE" in os.environ else 0
+
+
+def _tuned(cfg: Config, root: Path) -> str | None:
+    host = hardware.detect().host_id if cfg.instance.detect else None
+    found = tuned.find(cfg.workload, cfg.instance.name, host, root)
+    return found.note if found else None
 
 
 def _measure(

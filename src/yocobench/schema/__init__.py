@@ -42,6 +42,7 @@ from yocobench.schema.study import (
     Study,
     Subset,
     TextData,
+    Tune,
     WorkloadConfig,
 )
 
@@ -78,6 +79,7 @@ __all__ = [
     "Subset",
     "TextData",
     "Training",
+    "Tune",
     "UsageClass",
     "WorkloadConfig",
 ]

@@ -211,6 +211,16 @@ class Study(Frozen):
     data: DataConfig
 
 
+class Tune(Frozen):
+    """How long `python -m yocobench.tune` looks for the fastest configuration."""
+
+    max_s: PositiveFloat
+    """Wall clock of all trials together."""
+    trial_s: PositiveFloat
+    """Timed seconds of one trial, at most."""
+    seed: Annotated[int, Field(ge=0)]
+
+
 class Config(Study):
     """The study with one cell's parts composed in: what `python -m yocobench.train` works on."""
 
@@ -222,5 +232,6 @@ class Config(Study):
     """Launch what costs money even where the decision on file says that it cannot win."""
     output: Literal["text", "json"]
     """json: `compare` ends with one line of JSON, laid out as results/decision.json."""
+    tune: Tune
     receipt: str | None
     """Where the receipt goes; null: under mlruns/receipts/, by cell key (dvc.yaml names the ones that DVC owns)."""

@@ -37,7 +37,9 @@ def log_receipt(store: Store, receipt: Receipt, costs: Mapping[str, float], arti
     digest = records.receipt_sha256(receipt)
     # Deleted runs count as logged: somebody deleted them on purpose, and restoring must not undo that.
     earlier = query.runs(store, f"tags.receipt_sha256 = '{digest}'", ViewType.ALL)
-    whole = [r for r in earlier if r.data.tags["level"] == "cell" and r.info.status != "RUNNING"]
+    # Trials of a tuning have levels of their own: what reads cells and repeats never sees them.
+    cell, part = ("cell", "repeat") if receipt.provenance.purpose == "measure" else ("trial", "trial-repeat")
+    whole = [r for r in earlier if r.data.tags["level"] == cell and r.info.status != "RUNNING"]
     if whole:
         return str(whole[0].info.run_id)
     for leftover in earlier:
@@ -47,7 +49,7 @@ def log_receipt(store: Store, receipt: Receipt, costs: Mapping[str, float], arti
     tags, params, measurement = _tags(receipt) | {"receipt_sha256": digest}, _params(receipt.spec), receipt.measurement
     end_ms = _milliseconds(receipt.recorded_at)
     start_ms = min([end_ms, *(_milliseconds(repeat.started_at) for repeat in measurement.repeats)])
-    outcome = {"level": "cell", "outcome": measurement.outcome, "reason": measurement.reason}
+    outcome = {"level": cell, "outcome": measurement.outcome, "reason": measurement.reason}
     run_id = _create(store, receipt.spec.label, start_ms, tags | outcome)
     metrics = records.cell_metrics(measurement) | records.known(costs)
     _batch(store, run_id, [Metric(name, value, end_ms, 0) for name, value in metrics.items()], params)
@@ -55,7 +57,7 @@ def log_receipt(store: Store, receipt: Receipt, costs: Mapping[str, float], arti
     _log_dataset(store, run_id, receipt.spec)
     _log_files(store, run_id, receipt, artifacts)
     for repeat in measurement.repeats:
-        child = {"mlflow.parentRunId": run_id, "level": "repeat", "outcome": repeat.outcome, "reason": repeat.reason}
+        child = {"mlflow.parentRunId": run_id, "level": part, "outcome": repeat.outcome, "reason": repeat.reason}
         child |= records.stability_tags(repeat, receipt.spec.protocol.target_relative_half_width)
         _log_repeat(store, repeat, f"{receipt.spec.label} #{repeat.repeat}", tags | child, params)
     store.client.set_terminated(run_id, _status(measurement.outcome), end_ms)
@@ -129,6 +131,8 @@ def _tags(receipt: Receipt) -> dict[str, str]:
         "mlflow.source.git.commit": provenance.git_commit,
         "launcher": provenance.launcher,
         "sweep": provenance.sweep,
+        "purpose": provenance.purpose,
+        "tuned": provenance.tuned,
     }
     if detected is not None:
         tags |= {
@@ -156,6 +160,7 @@ def _params(spec: CellSpec) -> dict[str, str]:
         "micro_batch_size": spec.micro_batch_size,
         "accumulation_steps": spec.accumulation_steps,
         "threads": spec.workload.threads,
+        "compile": spec.workload.compile,
         **{f"protocol_{name}": value for name, value in spec.protocol.model_dump().items()},
         **dict(_flat("arg", "_", spec.workload.args)),
     }
