@@ -46,9 +46,17 @@ class Browser:
 
     def open(self, url: str) -> None:
         """Go there, and wait until the page says that it is ready."""
-        self._call("/url", {"url": url})
+        self.go(url)
         ready = "const f = () => document.documentElement.dataset.ready ? arguments[0](1) : setTimeout(f, 50); f()"
-        self._call("/execute/async", {"script": ready, "args": []})
+        self.wait(ready)
+
+    def go(self, url: str) -> None:
+        """Go there."""
+        self._call("/url", {"url": url})
+
+    def wait(self, script: str) -> Any:
+        """What the script hands to its callback, arguments[0]."""
+        return self._call("/execute/async", {"script": script, "args": []})
 
     def run(self, script: str, *arguments: Any) -> Any:
         """The value of a function's body in the page."""
@@ -58,18 +66,18 @@ class Browser:
         """A command of the Chrome DevTools protocol."""
         return self._call("/goog/cdp/execute", {"cmd": command, "params": parameters})
 
-    def look(self, width_px: int, theme: str, medium: str = "screen") -> None:
+    def look(self, width_px: int, theme: str, medium: str = "screen", height_px: int = 900) -> None:
         """Screen width, preferred theme (light or dark), screen or print."""
         self.devtools(
-            "Emulation.setDeviceMetricsOverride", width=width_px, height=900, deviceScaleFactor=1, mobile=False
+            "Emulation.setDeviceMetricsOverride", width=width_px, height=height_px, deviceScaleFactor=1, mobile=False
         )
         self.devtools(
             "Emulation.setEmulatedMedia", media=medium, features=[{"name": "prefers-color-scheme", "value": theme}]
         )
 
-    def screenshot(self) -> bytes:
-        """The whole page as PNG."""
-        return base64.b64decode(self.devtools("Page.captureScreenshot", captureBeyondViewport=True)["data"])
+    def screenshot(self, beyond: bool = True) -> bytes:
+        """The page as PNG: all of it, or what the window shows."""
+        return base64.b64decode(self.devtools("Page.captureScreenshot", captureBeyondViewport=beyond)["data"])
 
     def complaints(self) -> list[str]:
         """Warnings and errors on the console since the last look."""

@@ -56,7 +56,7 @@ def compare(*arguments: str) -> str:
 
 @pytest.mark.slow
 def test_the_last_line_is_the_decision_and_what_if_keeps_nothing(study: Path):
-    printed = compare("output=json", "objective=fastest", "job.deadline_h=3000")
+    printed = compare("--json", "objective=fastest", "job.deadline_h=3000")
     last = printed.splitlines()[-1]
     assert json.loads(last)["schema"] == "yocobench.decision/2"
     [decision] = layout.load(last)

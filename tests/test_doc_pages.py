@@ -15,7 +15,17 @@ from yocobench.bench.workloads.base import Workload
 from yocobench.schema import WorkloadConfig
 from yocobench.tracking.records import RecordedRepeat
 
-PAGES = ("accelerators", "tune", "your-model", "your-data", "new-instance", "sweeps", "mlflow", "dvc-remote")
+PAGES = (
+    "accelerators",
+    "tune",
+    "your-model",
+    "your-data",
+    "new-instance",
+    "sweeps",
+    "mlflow",
+    "mlflow-server",
+    "dvc-remote",
+)
 LONGEST_PAGE = 60
 
 

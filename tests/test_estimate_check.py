@@ -88,7 +88,7 @@ def test_a_receipt_that_no_catalogue_knows_has_a_line_and_breaks_nothing(project
     receipt.write(measured(0.1, workload=gone), folder / "gone/smoke/g4dn.xlarge.json")
     receipt.write(measured(0.1, "x9.mega"), folder / "wide/smoke/x9.mega.json")
     (folder / "wide/smoke/cut.json").write_text("{")
-    lines = estimates.checks(project, Calibration())
+    lines = [one.line for one in estimates.checks(project, Calibration())]
     assert len(lines) == 3
     assert lines[0].startswith("gone on g4dn.xlarge: not checked: ")
     assert "estimated without it (+0%), inside its 90 % interval" in lines[1]

@@ -11,6 +11,7 @@ import pytest
 
 from selection_cases import candidate, terms, without_number
 from yocobench.selection import page
+from yocobench.selection.checked import Checked, Rates
 from yocobench.selection.decide import decide_workload
 from yocobench.selection.decision import Decision
 from yocobench.selection.model import OneOff
@@ -44,6 +45,9 @@ class Reader(HTMLParser):
         return " ".join(" ".join(self.words).split())
 
 
+CHECKED = Checked("yoco-det", "slow", Rates(100, 120, 60, 240), "this host")
+
+
 @pytest.fixture(scope="module")
 def decision() -> Decision:
     """3.6 million images: slow 100 h and 10 USD, quick 11 h (one of them set-up) and 22 USD, guess 5 h and 10.1 USD."""
@@ -62,7 +66,7 @@ def decision() -> Decision:
 
 @pytest.fixture(scope="module")
 def text(decision: Decision) -> str:
-    return page.html([decision], ["make decide", "prices of yesterday"], ["slow: 1.2 times"], ["fits line"])
+    return page.html([decision], ["make decide", "prices of yesterday"], [CHECKED], ["fits line"])
 
 
 @pytest.fixture(scope="module")
@@ -75,13 +79,13 @@ def test_the_answer_stands_first_with_verdict_bill_time_and_baseline(read, decis
     start = read.text[: read.text.index("Time against cost")]
     assert decision.sentence in start
     assert "provisional, best with" in start
-    assert "Bill 10 USD, whole job Time 100 hours Speed-up 1 times slow Cost ratio 1 of slow's bill" in start
+    assert "Bill 10 USD, whole job Time 100 hours Speed-up 1 times slow Saving 0 % of slow's bill" in start
 
 
 def test_each_candidate_has_its_hand_computed_numbers(read):
     # quick: 3.6e6 / 100 per second = 10 h, and 1 h before that; 11 h at 2 USD. guess: 5 h at 2.02 USD.
     assert "quick replayed 100 11 22 9.09" in read.text
-    assert re.search(r"guess estimated ~200 ~5 3\.3\d to 7\.[45]\d ~10\.1 ", read.text)
+    assert re.search(r"guess estimated ~200 133 to 300 ~5 3\.3\d to 7\.[45]\d ~10\.1 ", read.text)
     assert "here measured 50 20" in read.text
     assert "this <machine>" in read.text
 
@@ -108,7 +112,7 @@ def test_what_would_change_it_and_what_to_measure_next_are_there(read, decision)
 def test_exclusions_prices_checks_and_commands_are_there(read):
     assert "old, excluded: retired </script><b> (AWS)" in read.text
     assert "slow 0.1 0.100000 2026-07-20 price list (us-east-1, on-demand)" in read.text
-    assert "Estimates against measurements slow: 1.2 times" in read.text
+    assert "yoco-det on slow: measured 100.0 samples/s, ~120.0 estimated without it (+20%), inside" in read.text
     assert "From subsets to the job fits line" in read.text
     assert "How to reproduce make decide prices of yesterday" in read.text
 
@@ -135,14 +139,16 @@ def test_the_script_names_no_address_but_those_that_only_name_things(text):
 
 
 def test_what_a_reason_says_cannot_end_a_script(text):
-    assert text.count("</script>") == 3
+    assert text.count("</script>") == 4
     assert "</script><b>" not in text
 
 
-def test_the_chart_has_a_text_alternative(read):
-    [plot] = [one for _, one in read.elements if one.get("role") == "img"]
+def test_every_chart_has_a_text_alternative(read):
+    plots = [one for _, one in read.elements if one.get("role") == "img"]
+    assert [plot["id"] for plot in plots] == ["chart-0", "job-0", "price-0", "parts-0", "checks"]
     named = {one["id"] for _, one in read.elements if "id" in one}
-    assert {plot["aria-labelledby"], plot["aria-describedby"]} <= named
+    for plot in plots:
+        assert {plot["aria-labelledby"], plot["aria-describedby"]} <= named
     words = "slow is chosen. On the Pareto front, fastest first: guess ~5 h ~10.10 USD; slow 100 h 10.00 USD."
     assert words in read.text
     assert "Not drawn, without a price: here." in read.text
@@ -218,6 +224,8 @@ def test_text_and_marks_stand_out_in_both_themes(theme):
             assert contrast(theme[name], ground) >= 4.5, name
         for name in (*chart.SOURCES, "chosen", "front"):
             assert contrast(theme[name], ground) >= 3, name
+    for name in (*palette.SERIES, "chosen", "muted"):
+        assert contrast(theme[name], theme["paper"]) >= 4.5, f"names stand on {name} in the colour of the paper"
 
 
 def test_both_themes_name_the_same_colours():

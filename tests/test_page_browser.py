@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from decimal import Decimal
-from pathlib import Path
+from importlib import resources
 from typing import Any
 
 import pytest
@@ -14,6 +14,7 @@ from PIL import Image
 import browser as chromium
 from selection_cases import candidate, terms, without_number
 from yocobench.selection import page
+from yocobench.selection.checked import Checked, Rates
 from yocobench.selection.decide import decide_workload
 from yocobench.selection.decision import Decision
 from yocobench.selection.model import Candidate, OneOff
@@ -23,7 +24,6 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not (chromium.CHROMIUM.exists() and chromium.DRIVER.exists()), reason=chromium.MISSING),
 ]
-REPOSITORY = Path(__file__).parents[1]
 WIDTHS_PX = (1100, 390)
 SET = """
 const form = document.getElementById("whatif-0");
@@ -35,6 +35,9 @@ for (const [name, value] of Object.entries(arguments[0])) {
 return {...form.dataset, says: form.querySelector("output").textContent,
         order: [...form.querySelectorAll("li")].map((li) => li.textContent.split(":")[0])};
 """
+
+
+CHECKED = Checked("yoco-det", "slow", Rates(10, 12, 6, 24), "this host")
 
 
 def case() -> list[Candidate]:
@@ -57,7 +60,7 @@ def decided(**more: Any) -> Decision:
 @pytest.fixture(scope="module")
 def window(tmp_path_factory: pytest.TempPathFactory) -> Iterator[chromium.Browser]:
     place = tmp_path_factory.mktemp("page") / "decision.html"
-    place.write_text(page.html([decided()], ["make decide"]), encoding="utf-8")
+    place.write_text(page.html([decided()], ["make decide"], [CHECKED]), encoding="utf-8")
     with chromium.browser() as opened:
         opened.address = place.as_uri()
         yield opened
@@ -167,6 +170,21 @@ def test_the_page_fits_its_window_in_both_themes(window, width_px, theme):
     assert (picture.getpixel((2, 2)) < 60) == (theme == "dark")
 
 
+@pytest.mark.parametrize("width_px", WIDTHS_PX)
+def test_every_chart_is_drawn_within_its_window(window, width_px):
+    window.look(width_px, "light")
+    window.open(window.address)
+    widths = window.run("""
+        const width = (one) => one.querySelector("svg").getBoundingClientRect().width;
+        return Object.fromEntries([...document.querySelectorAll("[role=img]")].map((one) => [one.id, width(one)]));
+    """)
+    assert set(widths) == {"chart-0", "job-0", "price-0", "parts-0", "checks"}
+    assert all(250 < width <= width_px for width in widths.values()), widths
+    names = window.run('return [...document.querySelectorAll("#job-0 text")].map((text) => text.textContent)')
+    assert {"slow", "as asked", "length of the job, images"} <= set(names)
+    assert window.complaints() == []
+
+
 def test_the_button_changes_the_theme_and_paper_is_always_light(shown):
     ground = "return getComputedStyle(document.body).backgroundColor"
     assert shown.run(ground) == "rgb(255, 255, 255)"
@@ -180,14 +198,14 @@ def test_numbers_read_as_in_python(shown):
         assert shown.run("return number(arguments[0])", value) == number(value) == text
 
 
+@pytest.mark.parametrize("width_px", WIDTHS_PX)
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_axe_finds_nothing(shown, theme):
-    """axe-core checks names, roles and contrast as drawn. It is no dependency: `npm install --no-save axe-core`."""
-    script = REPOSITORY / "node_modules/axe-core/axe.min.js"
-    if not script.is_file():
-        pytest.skip("needs axe-core: npm install --no-save axe-core")
-    shown.look(WIDTHS_PX[0], theme)
-    shown.run(script.read_text(encoding="utf-8"))
-    found = shown.devtools("Runtime.evaluate", expression="axe.run()", awaitPromise=True, returnByValue=True)
-    violations = found["result"]["value"]["violations"]
-    assert [(one["id"], one["nodes"][0]["html"]) for one in violations] == []
+def test_axe_finds_nothing(window, theme, width_px):
+    """axe-core checks names, roles and contrast as drawn; the wheel axe-core-python carries it (extra `dev`)."""
+    window.look(width_px, theme)
+    window.open(window.address)
+    window.run(resources.files("axe_core_python").joinpath("axe.min.js").read_text(encoding="utf-8"))
+    found = window.devtools("Runtime.evaluate", expression="axe.run()", awaitPromise=True, returnByValue=True)
+    result = found["result"]["value"]
+    assert [(one["id"], one["nodes"][0]["html"]) for one in result["violations"]] == []
+    assert {"color-contrast", "label", "svg-img-alt", "button-name"} & {one["id"] for one in result["passes"]}

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from selection_cases import DAY, candidate, terms, without_number
 from yocobench.selection import report, tables, wording
+from yocobench.selection.checked import Checked
 from yocobench.selection.decide import decide_workload
 from yocobench.selection.decision import DecisionDocument, dump, load
 
@@ -87,8 +88,10 @@ def test_the_page_states_exclusions_with_source_and_date(decision):
 
 
 def test_the_page_shows_how_estimates_and_smaller_subsets_turned_out(decision):
-    page = report.markdown([decision], ["dvc repro"], ["a: +5 %"], ["b: 3.0% off"])
-    assert "## Estimates against measurements\n\n- a: +5 %\n\n## From subsets to the job\n\n- b: 3.0% off\n" in page
+    checked = Checked("a", "here", None, "its code is gone")
+    page = report.markdown([decision], ["dvc repro"], [checked], ["b: 3.0% off"])
+    line = "a on here: not checked: its code is gone"
+    assert f"## Estimates against measurements\n\n- {line}\n\n## From subsets to the job\n\n- b: 3.0% off\n" in page
     assert "## From subsets" not in report.markdown([decision], ["dvc repro"])
 
 

@@ -137,7 +137,7 @@ def test_the_same_receipt_is_logged_once_and_stays_deleted_once_deleted(tracked)
     store = open_store(tracked)
     first = store.log_receipt(receipt(), None, [])
     assert store.log_receipt(first, None, []).run_id == first.run_id
-    assert len(runs_of(store)) == 3
+    assert len(runs_of(store)) == 4  # the sweep's, the cell's and two repeats'
     for run in runs_of(store):
         store.client.delete_run(run.info.run_id)
     store.log_receipt(receipt(), None, [])
@@ -154,12 +154,12 @@ def test_runs_that_a_crash_left_half_written_are_replaced(tracked, monkeypatch):
         patch.setattr("yocobench.tracking.log._log_repeat", crash)
         with pytest.raises(KeyboardInterrupt):
             store.log_receipt(receipt(), None, [])
-    assert [run.info.status for run in runs_of(store)] == ["RUNNING"]
+    assert [run.info.status for run in runs_of(store, "tags.level = 'cell'")] == ["RUNNING"]
     key = spec().key
     assert store.fetch_outcomes([key]) == {key: []}
 
     store.log_receipt(receipt(), None, [])
-    assert [run.info.status for run in runs_of(store)] == ["FINISHED"] * 3
+    assert [run.info.status for run in runs_of(store)] == ["FINISHED"] * 4
 
 
 def test_stray_mlflow_variables_change_nothing(tracked, monkeypatch):
@@ -218,9 +218,9 @@ def test_a_decision_is_logged_again_only_when_it_changed(tracked):
     page.write_text("# g5.xlarge\n")
     arguments = ([page], "yoco-lm", {"cost_usd": 3.5}, {"objective": "cheapest"})
 
-    first = store.log_decision({"winner": "g5.xlarge"}, *arguments)
-    again = store.log_decision({"winner": "g5.xlarge"}, *arguments)
-    other = store.log_decision({"winner": "g6.xlarge"}, *arguments)
+    first = store.log_decision({"sentence": "g5.xlarge"}, *arguments)
+    again = store.log_decision({"sentence": "g5.xlarge"}, *arguments)
+    other = store.log_decision({"sentence": "g6.xlarge"}, *arguments)
 
     assert first == again != other
     run = store.client.get_run(other)

@@ -3,7 +3,7 @@
     python -m yocobench.compare                                   # as `dvc repro` does
     python -m yocobench.compare objective=fastest job.deadline_h=12 job.tokens=1e9      # what if: printed only
     python -m yocobench.compare -m objective=cheapest,fastest job.deadline_h=12,72      # several side by side
-    python -m yocobench.compare output=json | tail -n 1           # for scripts: one line, laid out as decision.json
+    python -m yocobench.compare --json | tail -n 1                # for scripts: one line, laid out as decision.json
 
 Nothing is trained here. Runs are found by cell key, so those of a Hydra sweep or of a colleague on the same store
 count. Receipts that the store lacks are logged first, so a fresh clone compares too. Runs at each `dvc repro`.
@@ -11,7 +11,6 @@ count. Receipts that the store lacks are logged first, so a fresh clone compares
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 import sys
 from pathlib import Path
@@ -19,7 +18,7 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from rich.console import Console
 
-from yocobench import config, estimates, evidence, prices, sweep
+from yocobench import config, estimates, evidence, prices, reproduce, sweep
 from yocobench.bench import hardware
 from yocobench.bench.measurement import Detected
 from yocobench.candidates import candidate, terms
@@ -31,6 +30,7 @@ from yocobench.restore import receipts, restore
 from yocobench.schema import Config, Instance, WorkloadConfig
 from yocobench.selection import decision as layout
 from yocobench.selection import page, report, tables
+from yocobench.selection.checked import Checked
 from yocobench.selection.decide import decide_workload
 from yocobench.selection.decision import Decision
 from yocobench.selection.page import chart
@@ -64,16 +64,22 @@ def main(cfg: Config) -> None:
         print(f"What if {', '.join(changed)}: shown, not kept. To keep it, change params.yaml and type dvc repro")
     else:
         fits = [line for _, lines in made for line in lines]
-        _keep(root, decisions, reproduce(cfg, snapshot), estimates.checks(root, known), fits)
+        _keep(root, decisions, reproduce.lines(cfg, snapshot, root), estimates.checks(root, known), fits)
     if cfg.output == "json":
         print(layout.line(decisions))
 
 
-def _keep(root: Path, decisions: tuple[Decision, ...], *notes: list[str]) -> None:
-    """Write the pages and log them. `notes`: how to reproduce, checks of the estimates, fits of the subsets."""
+def _keep(
+    root: Path,
+    decisions: tuple[Decision, ...],
+    commands: list[str],
+    checks: list[Checked],
+    fits: list[str],
+) -> None:
+    """Write the pages and log them. `commands`: how to reproduce; `checks` of the estimates, `fits` of the subsets."""
     pages = {
-        "decision.html": page.html(decisions, *notes),
-        "decision.md": report.markdown(decisions, *notes),
+        "decision.html": page.html(decisions, commands, checks, fits),
+        "decision.md": report.markdown(decisions, commands, checks, fits),
         "decision.svg": chart.svg(decisions),
     }
     _write(root, decisions, pages)
@@ -153,19 +159,14 @@ def _log(store: Store, root: Path, decisions: tuple[Decision, ...]) -> None:
         figures = {"probability_best": one.probability_best, "hours": row.hours if row else None}
         figures["cost_usd"] = float(row.cost_usd) if row and row.cost_usd is not None else None
         known = {name: value for name, value in figures.items() if value is not None}
-        tags = {"verdict": one.verdict, "chosen": one.chosen or "none", "objective": one.asked.objective}
-        store.log_decision(one.model_dump(mode="json"), pages, one.workload, known, tags)
-
-
-def reproduce(cfg: Config, snapshot: prices.PriceList) -> list[str]:
-    """Commands and facts that lead to this answer."""
-    today = dt.datetime.now(dt.UTC).date()
-    return [
-        "make decide    # or, without training anything again: python -m yocobench.compare",
-        prices.age(snapshot, cfg.price_stale_after_days, cfg.region, cfg.usage_class, today),
-        f"region {cfg.region}, {cfg.usage_class}; objective {cfg.objective}; runs by launcher {cfg.launch}",
-    ]
+        tags = {"verdict": one.verdict, "objective": one.asked.objective}
+        chosen = {"chosen": one.chosen or "none"}
+        run_id = store.log_decision(one.model_dump(mode="json"), pages, one.workload, known, tags | chosen)
+        sure = {} if one.probability_best is None else {"probability_best": f"{one.probability_best:.2f}"}
+        store.register(one.workload, run_id, one.chosen, tags | sure)
+    store.describe("\n\n".join(f"**{one.workload}**: {one.sentence}" for one in decisions))
 
 
 if __name__ == "__main__":
+    sys.argv = ["output=json" if word == "--json" else word for word in sys.argv]
     config.stage(main)()

@@ -11,6 +11,7 @@ from yocobench.estimate.calibration import Calibration
 from yocobench.evidence import Evidence
 from yocobench.receipt import Receipt
 from yocobench.schema import WorkloadConfig
+from yocobench.selection.checked import Checked, Rates
 from yocobench.selection.model import Rate
 
 
@@ -41,26 +42,24 @@ def estimator_for(config: WorkloadConfig, known: Calibration) -> Estimator:
     return rate
 
 
-def checks(root: Path, known: Calibration) -> list[str]:
-    """A line for each measured cell of this repository: its rate beside the estimate that leaves it out.
+def checks(root: Path, known: Calibration) -> list[Checked]:
+    """Each measured cell of this repository beside the estimate that leaves it out.
 
-    A receipt whose workload or instance type has left the catalogue, or whose code is gone, has a line that says so.
+    A receipt whose workload or instance type has left the catalogue, or whose code is gone, says so.
     """
-    lines: list[str] = []
+    found: list[Checked] = []
     for one in _receipts(root):
         try:
-            lines += map(_line, check.leave_one_out([one], known))
+            found += map(_checked, check.leave_one_out([one], known))
         except ValueError as error:
-            lines.append(f"{one.spec.workload.name} on {one.spec.instance}: not checked: {error}")
-    return lines
+            found.append(Checked(one.spec.workload.name, one.spec.instance, None, str(error)))
+    return found
 
 
-def _line(one: check.Check) -> str:
-    return (
-        f"{one.workload} on {one.instance}: measured {one.samples_per_second:,.1f} samples/s, "
-        f"~{one.est_samples_per_second:,.1f} estimated without it ({one.relative_error:+.0%}), "
-        f"{'inside' if one.inside else 'outside'} its 90 % interval; {one.calibrated_on}"
-    )
+def _checked(one: check.Check) -> Checked:
+    low, high = one.est_interval
+    rates = Rates(one.samples_per_second, one.est_samples_per_second, low, high)
+    return Checked(one.workload, one.instance, rates, one.calibrated_on)
 
 
 def _receipts(root: Path) -> list[Receipt]:

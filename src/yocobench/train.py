@@ -1,7 +1,7 @@
 """Stage `train`: one cell. Compose, check eligibility, launch, measure, write the receipt, log to MLflow.
 
     python -m yocobench.train workload=yoco-lm subset=smoke instance=local
-    python -m yocobench.train -m 'instance=glob(*)' subset=smoke          # a sweep: grouped in MLflow by its tag
+    python -m yocobench.train -m 'instance=glob(*)' subset=smoke          # a sweep: one run in MLflow, cells below
 
 Everything that can happen to a run is an outcome in its receipt and exit status 0. Exit status 2: a mistake in the
 input, said in one line. Under `dvc repro` Ctrl-C gives 130, so that DVC stops there and measures the cell next time.

@@ -20,6 +20,8 @@ class Check:
     samples_per_second: float
     """Measured."""
     est_samples_per_second: float
+    est_interval: tuple[float, float]
+    """Its 90 % interval."""
     relative_error: float
     """Estimated over measured, minus one."""
     inside: bool
@@ -47,6 +49,7 @@ def leave_one_out(receipts: Iterable[Receipt], calibration: Calibration) -> list
                 instance=spec.instance,
                 samples_per_second=rate,
                 est_samples_per_second=guess.samples_per_second,
+                est_interval=(guess.low_samples_per_second, guess.high_samples_per_second),
                 relative_error=guess.samples_per_second / rate - 1,
                 inside=guess.low_samples_per_second <= rate <= guess.high_samples_per_second,
                 calibrated_on=guess.calibrated_on,

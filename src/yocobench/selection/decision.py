@@ -31,6 +31,10 @@ class Row(Stated):
     """Where the rate comes from. `estimated` and `extrapolated` numbers carry a leading ~ in tables."""
     samples_per_second: float
     """Median training throughput."""
+    samples_per_second_low: float | None = None
+    """Lower end of its interval; null in a file of schema 1."""
+    samples_per_second_high: float | None = None
+    """Upper end of its interval."""
     one_off_h: float
     """Boot, set-up, compilation and data, paid once per job."""
     steady_h: float

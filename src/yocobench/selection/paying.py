@@ -41,7 +41,7 @@ def notes(decision: Decision) -> list[str]:
 def _notes(decision: Decision) -> Iterable[str]:
     every = [row.bills for row in decision.rows if row.bills is not None]
     missing = [name for way, name in WAYS.items() if not any(_bill(bills, way) for bills in every)]
-    if missing:
+    if every and missing:
         yield f"Prices not on file for the region: {listed(missing)}. With AWS credentials `{FETCH}` fetches them."
     if any(bills.spot for bills in every):
         again = percent(decision.asked.interruption_overhead)

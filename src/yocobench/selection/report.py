@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from yocobench.selection import bills, paying, wording
 from yocobench.selection import decision as layout
+from yocobench.selection.checked import Checked
 from yocobench.selection.decision import Advice, Decision, Row, Unranked
 from yocobench.selection.wording import number, probability, spread, usd
 
@@ -29,7 +30,7 @@ def table(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
 
 
 def markdown(
-    decisions: Sequence[Decision], reproduce: Sequence[str], checks: Sequence[str] = (), fits: Sequence[str] = ()
+    decisions: Sequence[Decision], reproduce: Sequence[str], checks: Sequence[Checked] = (), fits: Sequence[str] = ()
 ) -> str:
     """One section per workload. `reproduce` holds the commands and versions that lead here, a line each; `checks`
     how the estimates of measured cells turned out; `fits` how the smaller subsets foretold the largest."""
@@ -37,7 +38,7 @@ def markdown(
     for one in decisions:
         parts += [_section(one), ""]
     if checks:
-        parts += ["## Estimates against measurements", "", *(f"- {line}" for line in checks), ""]
+        parts += ["## Estimates against measurements", "", *(f"- {one.line}" for one in checks), ""]
     if fits:
         parts += ["## From subsets to the job", "", *(f"- {line}" for line in fits), ""]
     parts += ["## How to reproduce", "", "```", *reproduce, "```", ""]

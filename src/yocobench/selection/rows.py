@@ -26,12 +26,15 @@ def build(scored: Sequence[Scored], ranking: Ranking) -> list[Row]:
 def _row(one: Scored, baseline: Scored | None, on_front: bool, ranking: Ranking) -> Row:
     hours = float(one.hours)
     low, high = score.interval(one.hours_draws, hours)
+    slow, fast = score.interval(score.rate_draws(one.rate, one.name), one.rate.samples_per_second)
     hourly, price = cost.usd_per_hour(one.candidate), one.candidate.price
     return Row(
         rank=ranking.ranks.get(one.name),
         instance=one.name,
         source=one.rate.source,
         samples_per_second=one.rate.samples_per_second,
+        samples_per_second_low=slow,
+        samples_per_second_high=fast,
         one_off_h=one.one_off_h,
         steady_h=one.steady_h,
         hours=hours,

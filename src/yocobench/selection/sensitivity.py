@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from math import inf
 
 from yocobench.selection import cost
@@ -83,6 +84,15 @@ class Flip:
     winner: str | None
 
 
+@dataclass(frozen=True)
+class Span:
+    """From one place to the next, the same one wins (or none does)."""
+
+    start: float
+    end: float
+    winner: str | None
+
+
 def lines(scored: list[Scored], terms: Terms) -> list[Line]:
     """Of the candidates that can be chosen."""
     result = []
@@ -122,26 +132,70 @@ def _first(
     return None
 
 
+def _spans(places: Iterable[float], low: float, high: float, winner_at: Callable[[float], str | None]) -> list[Span]:
+    """All of them between `low` and `high`: between two neighbouring places the winner cannot change."""
+    ends = [low, *sorted({place for place in places if low < place < high}), high]
+    found: list[Span] = []
+    for start, end in pairwise(ends):
+        winner = winner_at((start * end) ** 0.5)
+        if found and found[-1].winner == winner:
+            found[-1] = replace(found[-1], end=end)
+        else:
+            found.append(Span(start, end, winner))
+    return found
+
+
 def price_flip(all_lines: list[Line], at: Setting, chosen: str) -> Flip | None:
     """USD per hour to which the chosen one's price must rise for it to lose."""
     mine = next(line for line in all_lines if line.name == chosen)
+    places, winner_at = _price_places(all_lines, at, mine), _winner_at_price(all_lines, at, mine)
+    return _first(places, mine.price_usd_per_hour, chosen, winner_at, upwards=True)
+
+
+def price_spans(all_lines: list[Line], at: Setting, name: str, low: float, high: float) -> list[Span]:
+    """Who wins while that one's price goes from `low` to `high` USD per hour."""
+    mine = next(line for line in all_lines if line.name == name)
+    return _spans(_price_places(all_lines, at, mine), low, high, _winner_at_price(all_lines, at, mine))
+
+
+def _price_places(all_lines: list[Line], at: Setting, mine: Line) -> list[float]:
+    """Prices at which that one draws level with another, or meets the budget."""
     hours = mine.hours(at.samples)
     billed_h = cost.billed_s(hours * 3600) / 3600
     bills = [at.budget_usd]
     if at.weight > 0:
         values = [at.value(line) for line in all_lines if line is not mine and at.meets(line)]
         bills += [(value / hours ** (1 - at.weight)) ** (1 / at.weight) for value in values]
-    places = [bill / billed_h - mine.extras_usd_per_hour for bill in bills]
+    return [bill / billed_h - mine.extras_usd_per_hour for bill in bills]
 
+
+def _winner_at_price(all_lines: list[Line], at: Setting, mine: Line) -> Callable[[float], str | None]:
     def winner_at(price: float) -> str | None:
         return at.winner([replace(line, price_usd_per_hour=price) if line is mine else line for line in all_lines])
 
-    return _first(places, mine.price_usd_per_hour, chosen, winner_at, upwards=True)
+    return winner_at
 
 
 def job_flips(all_lines: list[Line], at: Setting, chosen: str) -> tuple[Flip | None, Flip | None]:
     """Job lengths, in samples, under and over which the chosen one no longer wins."""
     mine = next(line for line in all_lines if line.name == chosen)
+    places = _job_places(all_lines, at, mine)
+
+    def winner_at(samples: float) -> str | None:
+        return replace(at, samples=samples).winner(all_lines)
+
+    below = _first(places, at.samples, chosen, winner_at, upwards=False)
+    return below, _first(places, at.samples, chosen, winner_at, upwards=True)
+
+
+def job_spans(all_lines: list[Line], at: Setting, low: float, high: float) -> list[Span]:
+    """Who wins while the job goes from `low` to `high` samples."""
+    places = [place for mine in all_lines for place in _job_places(all_lines, at, mine)]
+    return _spans(places, low, high, lambda samples: replace(at, samples=samples).winner(all_lines))
+
+
+def _job_places(all_lines: list[Line], at: Setting, mine: Line) -> list[float]:
+    """Job lengths at which that one draws level with another, or one of them meets a limit."""
     places = []
     for line in all_lines:
         billed_h = at.budget_usd / line.hourly_usd
@@ -152,12 +206,7 @@ def job_flips(all_lines: list[Line], at: Setting, chosen: str) -> tuple[Flip | N
             crossing = (line.one_off_h * line_w - mine.one_off_h * mine_w) / slope
             if min(mine.hours(crossing), line.hours(crossing)) * 3600 > cost.MINIMUM_BILLED_S:
                 places.append(crossing)
-
-    def winner_at(samples: float) -> str | None:
-        return replace(at, samples=samples).winner(all_lines)
-
-    below = _first(places, at.samples, chosen, winner_at, upwards=False)
-    return below, _first(places, at.samples, chosen, winner_at, upwards=True)
+    return places
 
 
 def deadline_flips(all_lines: list[Line], at: Setting, chosen: str) -> tuple[Flip | None, Flip | None]:

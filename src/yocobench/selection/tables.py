@@ -10,7 +10,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from yocobench.selection import paying, report
+from yocobench.selection import paying, report, tracks
 from yocobench.selection.decision import Decision
 
 PLAIN_COLUMNS = 160
@@ -34,7 +34,10 @@ def terminal(decisions: Sequence[Decision]) -> Group:
             shown.add_row(row.instance, *(cells[i] for i in (1, 2, 3, 6)), row.why, style="bold" if chosen else "")
         for left in (*one.excluded, *one.unmeasured):
             shown.add_row(left.instance, left.status, "", "", "", left.reason, style="dim")
-        parts += [shown, *_ways(one), Text(one.sentence + "\n")]
+        parts.append(shown)
+        if (drawn := tracks.chart(one)) is not None:
+            parts += [drawn, Text()]
+        parts += [*_ways(one), Text(one.sentence + "\n")]
     return Group(*parts)
 
 

@@ -6,7 +6,6 @@ Through the client and never MLflow's fluent functions: those keep a global acti
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +18,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, View
 from yocobench.bench.measurement import Outcome, RepeatResult
 from yocobench.receipt import Receipt, write
 from yocobench.schema import CellSpec
-from yocobench.tracking import query, records
+from yocobench.tracking import query, records, sweeps
 
 if TYPE_CHECKING:
     from yocobench.tracking.store import Store
@@ -50,7 +49,9 @@ def log_receipt(store: Store, receipt: Receipt, costs: Mapping[str, float], arti
     end_ms = _milliseconds(receipt.recorded_at)
     start_ms = min([end_ms, *(_milliseconds(repeat.started_at) for repeat in measurement.repeats)])
     outcome = {"level": cell, "outcome": measurement.outcome, "reason": measurement.reason}
-    run_id = _create(store, receipt.spec.label, start_ms, tags | outcome)
+    sweep = receipt.provenance.sweep
+    above = {} if sweep is None else {"mlflow.parentRunId": sweeps.parent(store, sweep, start_ms, end_ms)}
+    run_id = _create(store, receipt.spec.label, start_ms, tags | outcome | above)
     metrics = records.cell_metrics(measurement) | records.known(costs)
     _batch(store, run_id, [Metric(name, value, end_ms, 0) for name, value in metrics.items()], params)
     _batch(store, run_id, list(_system_metrics(receipt)))
@@ -61,32 +62,6 @@ def log_receipt(store: Store, receipt: Receipt, costs: Mapping[str, float], arti
         child |= records.stability_tags(repeat, receipt.spec.protocol.target_relative_half_width)
         _log_repeat(store, repeat, f"{receipt.spec.label} #{repeat.repeat}", tags | child, params)
     store.client.set_terminated(run_id, _status(measurement.outcome), end_ms)
-    return run_id
-
-
-def log_decision(
-    store: Store,
-    decision: Mapping[str, Any],
-    files: Sequence[Path],
-    *,
-    workload: str,
-    metrics: Mapping[str, float],
-    tags: Mapping[str, str],
-) -> str:
-    """Log a decision; the run id. See Store.log_decision."""
-    text = json.dumps(decision, sort_keys=True)
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    last = query.latest(store, f"tags.level = 'decision' AND tags.workload = '{workload}'")
-    if last is not None and last.data.tags.get("decision_sha256") == digest and last.info.status == "FINISHED":
-        return str(last.info.run_id)
-    now_ms = int(dt.datetime.now(dt.UTC).timestamp() * 1000)
-    identity = {"level": "decision", "workload": workload, "decision_sha256": digest}
-    run_id = _create(store, f"decision-{workload}", now_ms, {**tags, **identity})
-    _batch(store, run_id, [Metric(name, value, now_ms, 0) for name, value in records.known(metrics).items()])
-    store.client.log_dict(run_id, json.loads(text), "decision.json")
-    for path in files:
-        store.client.log_artifact(run_id, str(path))
-    store.client.set_terminated(run_id, "FINISHED")
     return run_id
 
 

@@ -69,10 +69,27 @@ class Store:
         tags: dict[str, str],
     ) -> str:
         """Log a decision and its pages; the run id. The same as the last one of the workload: that run's id."""
-        from yocobench.tracking import log
+        from yocobench.tracking import decisions
 
         with self._worded(), _lock(self.root / "mlruns" / ".log.lock"):
-            return log.log_decision(self, decision, files, workload=workload, metrics=metrics, tags=tags)
+            return decisions.log_decision(self, decision, files, workload=workload, metrics=metrics, tags=tags)
+
+    def register(self, workload: str, run_id: str, chosen: str | None, tags: dict[str, str]) -> None:
+        """Register the instance type that the decision of that run chose, under the alias `chosen`.
+
+        The same run again changes nothing. Null: nothing was chosen, so the alias is taken away.
+        """
+        from yocobench.tracking import decisions
+
+        with self._worded(), _lock(self.root / "mlruns" / ".log.lock"):
+            decisions.register(self, workload, run_id, chosen, tags)
+
+    def describe(self, text: str) -> None:
+        """Today's answers, as the experiment's description (markdown), and the UI's ready-made tables."""
+        from yocobench.tracking import decisions
+
+        with self._worded():
+            decisions.describe(self, text)
 
     def fetch_repeats(self, cell_keys: Sequence[str]) -> dict[str, list[RecordedRepeat]]:
         """The repeats of each cell that ended ok, oldest first, deleted runs left out. Every key is in the answer."""

@@ -17,16 +17,18 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from yocobench.selection import paying, report, wording
+from yocobench.selection.checked import Checked
 from yocobench.selection.decision import Decision, Row
 from yocobench.selection.objectives import OBJECTIVES
-from yocobench.selection.page import chart, palette
+from yocobench.selection.page import chart, palette, pictures, strips
+from yocobench.selection.wording import spread
 
 JOB_FIELD = {"token": "job.tokens", "image": "job.images", "sample": "job.samples"}
 """The override that sets the job's length, by sample unit."""
 
 
 def html(
-    decisions: Sequence[Decision], reproduce: Sequence[str], checks: Sequence[str] = (), fits: Sequence[str] = ()
+    decisions: Sequence[Decision], reproduce: Sequence[str], checks: Sequence[Checked] = (), fits: Sequence[str] = ()
 ) -> str:
     """The text of results/decision.html. `reproduce`, `checks` and `fits` as in report.markdown."""
     environment = Environment(
@@ -46,11 +48,13 @@ def html(
     return environment.get_template("page.html").render(
         decisions=decisions,
         reproduce=reproduce,
-        notes=[("Estimates against measurements", checks), ("From subsets to the job", fits)],
+        checks=[one.line for one in checks],
+        fits=fits,
         view=View(),
         objectives=list(OBJECTIVES),
         css=_style(),
         data=_json([live(one) for one in decisions]),
+        pictures=_json(_pictures(decisions, checks)),
         vega=_inline(_vega()),
         script=_inline(_file("page.js")),
     )
@@ -89,12 +93,41 @@ def live(decision: Decision) -> dict[str, Any]:
     }
 
 
+def _pictures(decisions: Sequence[Decision], checks: Sequence[Checked]) -> dict[str, Any]:
+    """The smaller charts, by the id of the element that holds each."""
+    drawn: dict[str, Any] = {"checks": pictures.checks(checks)}
+    for i, one in enumerate(decisions):
+        drawn |= {f"job-{i}": strips.winner_by_job(one), f"price-{i}": strips.winner_by_price(one)}
+        drawn |= {f"parts-{i}": pictures.parts(one)}
+    return {name: spec for name, spec in drawn.items() if spec is not None}
+
+
 class View:
     """What the template says about a decision beyond its fields."""
 
     def cells(self, row: Row, decision: Decision) -> tuple[str, ...]:
         """The texts of decision.md's table, its markup left out."""
         return tuple(text.replace("**", "") for text in report.cells(row, decision))
+
+    def rate(self, row: Row) -> str:
+        """Throughput with its interval; without one in an older file."""
+        low, high = row.samples_per_second_low, row.samples_per_second_high
+        known = low is not None and high is not None
+        return spread(
+            wording.mark(row.source), row.samples_per_second, *((low, high) if known else 2 * (row.samples_per_second,))
+        )
+
+    def saved(self, row: Row) -> float | None:
+        """What that column is sorted by."""
+        return None if row.cost_ratio is None else 1 - row.cost_ratio
+
+    def saving(self, row: Row, decision: Decision) -> str:
+        """Share of the baseline's bill that is saved, in percent, with its interval; below 0 it costs more."""
+        ratios = (row.cost_ratio, row.cost_ratio_high, row.cost_ratio_low)
+        baseline = decision.row(decision.asked.baseline)
+        if None in ratios or baseline is None:
+            return ""
+        return spread(wording.mark(row.source, baseline.source), *(100 * (1 - (ratio or 0)) for ratio in ratios))
 
     def marked(self, row: Row, text: str) -> str:
         """With ~ where it is an estimate."""
@@ -130,6 +163,18 @@ class View:
     def undrawn(self, decision: Decision) -> list[str]:
         """Candidates with a number that the chart cannot place: they have no price."""
         return [row.instance for row in decision.rows if row.cost_usd is None]
+
+    def first(self, decision: Decision) -> int:
+        """How many bills the chart of their parts shows."""
+        return min(pictures.MOST_ROWS, len(strips.lines(decision)))
+
+    def job_words(self, decision: Decision) -> str:
+        """Who wins at which job length; empty where nothing can be chosen."""
+        return strips.job_words(decision) if strips.job_spans(decision) else ""
+
+    def price_words(self, decision: Decision) -> list[str]:
+        """Who wins at which price, a line for each price that decides."""
+        return strips.price_words(decision)
 
     def unranked(self, decision: Decision) -> list[str]:
         """Candidates without a number, with the reason."""

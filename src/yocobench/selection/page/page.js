@@ -206,6 +206,15 @@ function sortable(table) {
   });
 }
 
+// A picture with a name and a text beside it. Vega calls it a document; its parts say nothing to a screen reader.
+async function draw(place, spec) {
+  const drawn = await vegaEmbed(place, spec, { actions: false, renderer: "svg", mode: "vega-lite", logLevel: ERRORS_ONLY });
+  place.setAttribute("role", "img");
+  place.removeAttribute("aria-roledescription");
+  place.querySelector("svg").setAttribute("aria-hidden", "true");
+  return drawn.view;
+}
+
 async function start() {
   themes(document.getElementById("theme"));
   document.querySelectorAll("table.sortable").forEach(sortable);
@@ -214,12 +223,10 @@ async function start() {
   for (const [i, data] of all.entries()) {
     const place = document.getElementById(`chart-${i}`);
     const spec = structuredClone(data.spec); // Vega marks the points that it is given; ours stay as they are
-    const drawn = spec.datasets.points.length
-      ? await vegaEmbed(place, spec, { actions: false, renderer: "svg", mode: "vega-lite", logLevel: ERRORS_ONLY })
-      : null;
-    if (drawn) place.querySelector("svg").setAttribute("aria-hidden", "true");
-    whatIf(data, document.getElementById(`whatif-${i}`), drawn && drawn.view);
+    whatIf(data, document.getElementById(`whatif-${i}`), spec.datasets.points.length ? await draw(place, spec) : null);
   }
+  const pictures = JSON.parse(document.getElementById("pictures").textContent);
+  for (const [id, spec] of Object.entries(pictures)) await draw(document.getElementById(id), spec);
   document.documentElement.dataset.ready = "yes";
 }
 start();

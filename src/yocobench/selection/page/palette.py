@@ -22,6 +22,12 @@ LIGHT = {
     "chosen": "#0a6b43",
     "limit": "#b00020",
     "front": "#7a828f",
+    "one": "#0f6a78",
+    "two": "#a3296b",
+    "three": "#5a6300",
+    "four": "#4a4fb5",
+    "five": "#8a4b1f",
+    "six": "#b01e3c",
 }
 DARK = {
     "paper": "#14171b",
@@ -37,7 +43,15 @@ DARK = {
     "chosen": "#58d49c",
     "limit": "#ff8f8f",
     "front": "#8a93a1",
+    "one": "#5cc9d6",
+    "two": "#f08cc0",
+    "three": "#c3cf5a",
+    "four": "#a9aefa",
+    "five": "#e0a57a",
+    "six": "#ff9db0",
 }
+SERIES = ("one", "two", "three", "four", "five", "six")
+"""Where names and not sources are told apart; each segment carries its name too."""
 
 
 def css(palette: dict[str, str]) -> str:
