@@ -16,7 +16,8 @@ lint: .venv/installed  ## style, types, import rules
 	mypy
 
 ui: .venv/installed  ## the runs, in the browser
-	mlflow ui --backend-store-uri sqlite:///mlruns/mlflow.db
+	@echo 'in some seconds: http://127.0.0.1:5000/#/experiments/1/runs?viewStateShareKey=answer (docs/mlflow.md)'
+	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --workers 1 --backend-store-uri sqlite:///mlruns/mlflow.db
 
 .venv/installed: constraints.txt pyproject.toml
 	$(PYTHON) -c "import sys; sys.exit('Python 3.11 or later is needed, this is ' + sys.version if sys.version_info < (3, 11) else 0)"

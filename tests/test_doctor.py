@@ -115,10 +115,19 @@ def test_launching_needs_credentials_and_says_whose_they_are(folder, nobody):
 
 
 def test_with_credentials_the_next_step_is_preflight(folder, aws: Aws):
-    found = findings(folder, "launch=ec2")["AWS"]
+    found = findings(folder, "launch=ec2", "instances=[local,m5a.large]")["AWS"]
     assert found.mark == "ok"
     assert "from env, do not expire" in found.text
     assert found.then.startswith("python -m yocobench.preflight")
+
+
+def test_quotas_that_let_no_box_run_are_named_with_the_command_that_asks_for_more(folder, aws: Aws):
+    # A new account: 5 vCPUs of the standard families, none of G and VT; a g5.xlarge has 4 vCPUs.
+    found = findings(folder, "instances=[local,m5a.large,g5.xlarge]")["quotas"]
+    assert (found.mark, found.text) == ("note", "in us-east-1 too small for g5.xlarge (0 of 4 vCPUs)")
+    assert found.then.startswith("python -m yocobench.preflight --request-quota")
+    enough = findings(folder, "instances=[m5a.large]")["quotas"]
+    assert (enough.mark, enough.text) == ("ok", "1 in us-east-1, on-demand: enough for every type of the study")
 
 
 def test_the_report_has_a_line_and_a_command_for_each_finding():

@@ -1,8 +1,8 @@
 """`python -m yocobench.doctor`: what this machine is, what it can measure, and whether everything is in order.
 
 Every line that asks for something ends in the next command. Exit status: 0 if `make decide` can run here, else 1.
-Trains nothing and launches nothing. It asks AWS for the name behind the credentials, and opens the MLflow store as
-every command does (a server that has no experiment `yocobench` gets one).
+Trains nothing and launches nothing. It asks AWS for the name behind the credentials and for quotas, and opens the
+MLflow store as every command does (a server that has no experiment `yocobench` gets one).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from rich.table import Table
 from rich.text import Text
 
 from yocobench import config, prices
-from yocobench.aws import identity, session
+from yocobench.aws import identity, quotas, session
 from yocobench.bench import hardware, versions
 from yocobench.bench.measurement import Detected
 from yocobench.schema import Config
@@ -65,7 +65,10 @@ def examine(cfg: Config, root: Path, detected: Detected) -> Iterator[Line]:
     yield _store(root)
     yield _prices(cfg, root)
     yield _remote(root)
-    yield _credentials(cfg)
+    credentials = _credentials(cfg)
+    yield credentials
+    if credentials.mark == "ok":
+        yield _quotas(cfg)
 
 
 def _python() -> Line:
@@ -176,15 +179,36 @@ def _remote(root: Path) -> Line:
 
 
 def _credentials(cfg: Config) -> Line:
-    """Needed to launch and to fetch prices only. Quotas are asked by preflight, type by type."""
+    """Needed to launch and to fetch prices only."""
     needed = cfg.launch == "ec2"
     try:
         who = identity.whoami(cfg.region)
     except session.AwsError as error:
         text = f"{error}" if needed else f"{error} (needed only to launch and to fetch prices)"
-        return Line("AWS", text, "bad" if needed else "note", "aws configure sso, then aws sso login" if needed else "")
+        return Line("AWS", text, "bad" if needed else "note", "aws configure sso, then aws sso login")
     text = who.text(dt.datetime.now(dt.UTC))
-    return Line("AWS", text, then="python -m yocobench.preflight asks for quotas, offers and permissions")
+    return Line("AWS", text, then="python -m yocobench.preflight asks for offers, images and permissions, type by type")
+
+
+def _quotas(cfg: Config) -> Line:
+    """Types of the study of which not a single box may run."""
+    rented = [one for one in config.instances(cfg.instances) if not one.detect and one.hardware is not None]
+    asked: dict[str, float] = {}
+    short: list[str] = []
+    for one in rented:
+        code = quotas.code(one, cfg.usage_class)
+        if code is None or one.hardware is None:
+            continue
+        try:
+            asked[code] = asked[code] if code in asked else quotas.applied(code, cfg.region).vcpus
+        except session.AwsError as error:
+            return Line("quotas", str(error), "note", "python -m yocobench.preflight names each permission it needs")
+        if asked[code] < one.hardware.vcpus:
+            short.append(f"{one.name} ({asked[code]:g} of {one.hardware.vcpus} vCPUs)")
+    if short:
+        text = f"in {cfg.region} too small for {', '.join(short)}"
+        return Line("quotas", text, "note", "python -m yocobench.preflight --request-quota prints the requests to make")
+    return Line("quotas", f"{len(asked)} in {cfg.region}, {cfg.usage_class}: enough for every type of the study")
 
 
 def show(lines: list[Line], console: Console) -> None:
