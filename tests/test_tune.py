@@ -102,7 +102,7 @@ def planned(*overrides):
 
 
 def test_the_winner_is_what_the_cell_is_measured_by(study, monkeypatch, capsys):  # noqa: F811
-    add_toy(study, "waiting", sleep_s=0.02, num_workers=0)
+    add_toy(study, "waiting", sleep_s=0.2, num_workers=0)
     monkeypatch.setattr(tune, "space_of", lambda planned, detected: {"num_workers": [0, 9]})
     before = planned()
     fast = ["protocol.min_steps=3", "protocol.max_steps=12", "protocol.warmup_steps=1", "tune.trial_s=1"]

@@ -101,6 +101,17 @@ def first(workload: YocoDet, data: Path, count: int, seed: int = 0) -> list[load
     return taken
 
 
+def test_two_processes_share_the_batches_that_one_would_have(data: Path) -> None:
+    def first(count: int, rank: int, size: int) -> list[torch.Tensor]:
+        workload = small()
+        return [images for images, _, _ in itertools.islice(workload.share(data, 12, 4, 7, rank, size), count)]
+
+    alone = first(4, 0, 1)
+    for rank in (0, 1):
+        for mine, expected in zip(first(2, rank, 2), alone[rank::2], strict=True):
+            assert torch.equal(mine, expected)
+
+
 def test_batches_depend_on_the_seed_and_not_on_the_number_of_workers(data: Path) -> None:
     inline, again, workers = first(small(), data, 4), first(small(), data, 4), first(small(num_workers=2), data, 4)
     other = first(small(), data, 4, seed=1)

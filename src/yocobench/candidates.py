@@ -111,7 +111,7 @@ def _one_off(evidence: Evidence, study: Study) -> OneOff:
     """Boot, set-up, build and compilation: measured where the cell ran, assumed with its spread elsewhere."""
     assumed = study.assume.boot_s + study.assume.setup_s
     known = [(r.setup_s or 0.0) + (r.first_step_s or 0.0) for r in evidence.counted]
-    measured = sum(known) / len(known) if known else 0.0
+    measured = max(known, default=0.0)  # the repeat that found no compiled code kept, as on a new box
     if not known and evidence.planned.spec.kind == "neuron":
         assumed += study.assume.neuron_compile_s
     spread = study.assume.spread

@@ -38,6 +38,7 @@ from yocobench.tuned import Rate, Settings, Tuned
 SEEN_ENOUGH = 20
 """Proposals in a row that were measured already: the space is as good as exhausted."""
 CONFIRMATIONS = 2
+FEWEST_STEPS = 5
 
 Space = dict[str, list[Any]]
 Measure = Callable[[Settings], tuple[CellSpec, Measurement]]
@@ -139,8 +140,12 @@ def space_of(planned: PlannedCell, detected: Detected) -> Space:
 
 
 def short(protocol: Protocol, trial_s: float) -> Protocol:
-    """The study's protocol for one trial: a single repeat, so many timed seconds at most."""
-    return protocol.model_copy(update={"repeats": 1, "min_steps": min(protocol.min_steps, 5), "max_measure_s": trial_s})
+    """The study's protocol for one trial: a single repeat, so many timed seconds and seconds of warm-up at most."""
+    warmup_s = None if protocol.max_warmup_s is None else min(protocol.max_warmup_s, trial_s)
+    fewest = min(protocol.min_steps, FEWEST_STEPS)
+    return protocol.model_copy(
+        update={"repeats": 1, "min_steps": fewest, "max_measure_s": trial_s, "max_warmup_s": warmup_s}
+    )
 
 
 def faster(best: Rate, default: Rate) -> bool:

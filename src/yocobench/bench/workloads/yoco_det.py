@@ -75,8 +75,15 @@ class YocoDet(Workload):
         self, data: Path | None, num_items: int | None, batch_size: int, seed: int
     ) -> Iterator[loader.DetectionBatch]:
         """Augmented batches; loading starts at once. Raises ValueError naming the file that is damaged."""
+        return self.share(data, num_items, batch_size, seed, rank=0, size=1)
+
+    def share(
+        self, data: Path | None, num_items: int | None, batch_size: int, seed: int, rank: int, size: int
+    ) -> Iterator[loader.DetectionBatch]:
+        """Each process decodes its own share of the images only."""
         workers = loader.default_workers() if self.num_workers is None else self.num_workers
-        self._streams.append(loader.stream(self._split(data, "train", num_items), self.form, batch_size, seed, workers))
+        split = self._split(data, "train", num_items)
+        self._streams.append(loader.stream(split, self.form, batch_size, seed, workers, rank, size))
         return self._streams[-1]
 
     def example_batch(self, batch_size: int) -> loader.DetectionBatch:

@@ -70,10 +70,14 @@ def collate(items: list[Item], form: Form) -> DetectionBatch:
 
 
 class _Shuffled(Sampler[list[tuple[int, int]]]):
-    """Batches of (epoch, index) for ever; every epoch a new order. A batch may span two epochs."""
+    """Batches of (epoch, index) for ever; every epoch a new order. A batch may span two epochs.
 
-    def __init__(self, num_items: int, batch_size: int, seed: int) -> None:
+    Of `size` training processes this one, `rank`, takes every size-th batch.
+    """
+
+    def __init__(self, num_items: int, batch_size: int, seed: int, rank: int, size: int) -> None:
         self.num_items, self.batch_size, self.seed = num_items, batch_size, seed
+        self.rank, self.size = rank, size
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         pairs = (
@@ -81,8 +85,8 @@ class _Shuffled(Sampler[list[tuple[int, int]]]):
             for epoch in itertools.count()
             for index in np.random.default_rng([self.seed, epoch]).permutation(self.num_items)
         )
-        while True:
-            yield list(itertools.islice(pairs, self.batch_size))
+        batches = (list(itertools.islice(pairs, self.batch_size)) for _ in itertools.count())
+        yield from itertools.islice(batches, self.rank, None, self.size)
 
 
 class _Items(Dataset[Item | ValueError]):
@@ -121,16 +125,25 @@ def _leave_interrupts_to_parent(_worker: int) -> None:
 
 
 def default_workers() -> int:
-    """All CPUs where an accelerator trains; else one worker for every eight CPUs, since the CPUs train."""
+    """All CPUs where an accelerator trains; else one worker for every eight CPUs, since the CPUs train.
+
+    The training processes of a box share them.
+    """
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cpus = max(1, cpus // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
     return cpus if torch.accelerator.is_available() else max(1, cpus // 8)
 
 
-def stream(split: CocoSplit, form: Form, batch_size: int, seed: int, num_workers: int) -> Iterator[DetectionBatch]:
-    """Training batches for ever. The workers start now and stop when the iterator is closed or dropped."""
+def stream(
+    split: CocoSplit, form: Form, batch_size: int, seed: int, num_workers: int, rank: int = 0, size: int = 1
+) -> Iterator[DetectionBatch]:
+    """Training batches for ever, of process `rank` of `size`.
+
+    The workers start now and stop when the iterator is closed or dropped.
+    """
     loader: DataLoader[Item | ValueError] = DataLoader(
         _Items(split, form, seed),
-        batch_sampler=_Shuffled(len(split.paths), batch_size, seed),
+        batch_sampler=_Shuffled(len(split.paths), batch_size, seed, rank, size),
         collate_fn=_Collate(form),
         num_workers=num_workers,
         worker_init_fn=_leave_interrupts_to_parent,
