@@ -9,7 +9,7 @@ from yocobench.tracking import query
 if TYPE_CHECKING:
     from yocobench.tracking.store import Store
 
-NOTE = "One Hydra sweep (`-m`); its cells are the runs below it. Compare them: select, then Compare."
+NOTE = "One Hydra sweep (`-m`) or one tuning, its runs below it. Compare them: select, then Compare."
 
 
 def parent(store: Store, sweep: str, start_ms: int, end_ms: int) -> str:
