@@ -7,8 +7,8 @@ import io
 from rich.console import Console
 
 from yocobench import progress as shown
-from yocobench.launchers.base import Progress
-from yocobench.progress import Reporter
+from yocobench.launchers.base import BoxState, Progress
+from yocobench.progress import Reporter, Screen
 
 
 def lines(*reports: Progress, terminal: bool = False) -> list[str]:
@@ -62,11 +62,48 @@ def test_a_terminal_gets_a_bar_and_no_lines():
 
 
 def test_a_report_in_words_has_the_rate_in_its_unit_and_the_time_left_where_known():
-    report = Reporter("cell", "image", Console(file=io.StringIO()))
-    assert report.describe(Progress("boot", 0, 3)) == "repeat 1 of 3, boot"
+    assert Progress("boot", 0, 3).text("image") == "repeat 1 of 3, boot"
     full = Progress("measure", 2, 3, step=5, fraction=0.5, samples_per_second=1234.6, remaining_s=12.4)
-    assert report.describe(full) == "repeat 3 of 3, measure, 1,235 images/s, 12 s left in this repeat at most"
+    assert full.text("image") == "repeat 3 of 3, measure, 1,235 images/s, 12 s left in this repeat at most"
 
 
 def test_nothing_is_shown_before_the_first_report():
     assert lines() == []
+
+
+BOX = BoxState(zone="us-east-1c", alive_s=93.4, usd=0.0128, worst_usd=0.06)
+
+
+def test_money_stands_behind_what_a_box_tells():
+    assert Progress("boot", 0, 3, box=BOX).text("image") == "repeat 1 of 3, boot, 0.013 of at most 0.06 USD"
+
+
+def test_a_terminal_shows_one_row_a_box_and_their_sum_and_lines_above():
+    out = io.StringIO()
+    with Screen(Console(file=out, force_terminal=True, width=120)) as screen:
+        screen.show("toy-smoke-a", "image", Progress("measure", 0, 1, samples_per_second=1234.5, box=BOX))
+        screen.show("toy-smoke-b", "image", Progress("asking for a box", 0, 1))
+        screen.say("a line that stays [as it is]")
+        rows = [[cell.strip() for cell in column.cells] for column in screen.table().columns]
+        screen.gone("toy-smoke-a")
+        left = list(screen.table().columns[0].cells)
+    assert rows == [
+        ["toy-smoke-a", "toy-smoke-b", "all"],
+        ["us-east-1c", "", ""],
+        ["measure", "asking for a box", ""],
+        ["1,234 images/s", "", ""],
+        ["93", "", ""],
+        ["0.013", "", "0.013"],
+        ["0.06", "", "0.06"],
+    ]
+    assert left == ["toy-smoke-b", "all"]
+    assert "a line that stays [as it is]" in out.getvalue()
+    assert "toy-smoke-b" in out.getvalue()
+
+
+def test_without_a_terminal_boxes_take_turns_line_by_line():
+    out = io.StringIO()
+    with Screen(Console(file=out, force_terminal=False)) as screen:
+        for name in ("a", "b", "a"):
+            screen.show(name, "image", Progress("measure", 0, 1))
+    assert out.getvalue().splitlines() == ["a: repeat 1 of 1, measure", "b: repeat 1 of 1, measure"]

@@ -97,7 +97,7 @@ def test_a_cell_that_cannot_win_is_not_worth_a_launch(on_file):
     cfg = composed()
     known = worth.decisions(cfg, on_file)
     why = worth.why_not(cell("g5.xlarge"), cfg, known)
-    assert why.startswith("cannot win by results/decision.json: ~")
+    assert why.startswith("cannot win by all that is known: ~")
     assert "force=true" in why
     assert worth.why_not(cell("g4dn.xlarge"), cfg, known) == ""
     assert worth.why_not(cell("p4d.24xlarge"), cfg, known) == ""  # nothing is known of it
@@ -123,9 +123,7 @@ def test_the_launch_stage_starts_them_in_that_order_and_says_what_it_leaves(on_f
     given = [cell(name) for name in ("m5a.large", "g5.xlarge", "g4dn.xlarge")]
     started = launch.worthwhile(given, composed(), on_file)
     assert [one.spec.instance for one in started] == ["g4dn.xlarge", "m5a.large"]
-    assert capsys.readouterr().out.startswith(
-        "yoco-lm-smoke-g5.xlarge: not started, cannot win by results/decision.json"
-    )
+    assert capsys.readouterr().out.startswith("yoco-lm-smoke-g5.xlarge: not started, cannot win by all that is known")
 
 
 @pytest.mark.parametrize(
@@ -162,4 +160,4 @@ def test_train_leaves_an_unmeasured_receipt_and_asks_no_cloud(on_file):
     assert done.returncode == 0, done.stderr
     measurement = receipt.read(on_file / "r.json").measurement
     assert (measurement.outcome, measurement.repeats) == ("unmeasured", ())
-    assert measurement.reason.startswith("cannot win by results/decision.json")
+    assert measurement.reason.startswith("cannot win by all that is known")

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -23,7 +24,7 @@ from yocobench.bench import hardware
 from yocobench.bench.measurement import Detected
 from yocobench.candidates import candidate, terms
 from yocobench.estimate.calibration import Calibration
-from yocobench.evidence import Evidence
+from yocobench.evidence import Evidence, SubsetFit
 from yocobench.plan import PlannedCell, plan_cell
 from yocobench.receipt import write_atomic
 from yocobench.restore import receipts, restore
@@ -33,6 +34,7 @@ from yocobench.selection import page, report, tables
 from yocobench.selection.checked import Checked
 from yocobench.selection.decide import decide_workload
 from yocobench.selection.decision import Decision
+from yocobench.selection.model import Candidate, Terms
 from yocobench.selection.page import chart
 from yocobench.tracking import Runs, Store, ask, open_store, recall
 
@@ -41,18 +43,11 @@ RESULTS = Path("results")
 
 def main(cfg: Config) -> None:
     """Decide for every workload of the study and write results/."""
-    root, detected = config.root(), hardware.detect()
+    root = config.root()
     changed = [one for one in HydraConfig.get().overrides.task if not one.startswith("output=")]
-    snapshot = prices.load(root / prices.SNAPSHOT)
-    instances, workloads = config.instances(cfg.instances), [config.workload(name) for name in cfg.workloads]
-    cells = [_cells(cfg, workload, instances, detected, root) for workload in workloads]
-    runs = _runs(root, [cell.spec.key for rows in cells for row in rows for cell in row], what_if=bool(changed))
-    known = estimates.calibration(root)
-    made = [
-        _decide(cfg, workload, instances, rows, snapshot, runs, known)
-        for workload, rows in zip(workloads, cells, strict=True)
-    ]
-    decisions = tuple(decision for decision, _ in made)
+    snapshot, known = prices.load(root / prices.SNAPSHOT), estimates.calibration(root)
+    gathered = gather(cfg, root, snapshot, known, what_if=bool(changed))
+    decisions = tuple(decide_workload(one.candidates, one.terms) for one in gathered)
     if sweep.running():
         sweep.record_scenario(layout.line(decisions))  # shown side by side when all are done
         if cfg.output == "json":
@@ -63,7 +58,7 @@ def main(cfg: Config) -> None:
     if changed:
         print(f"What if {', '.join(changed)}: shown, not kept. To keep it, change params.yaml and type dvc repro")
     else:
-        fits = [line for _, lines in made for line in lines]
+        fits = [fit.line(one.terms.job_samples) for one in gathered for fit in one.fits]
         _keep(root, decisions, reproduce.lines(cfg, snapshot, root), estimates.checks(root, known), fits)
     if cfg.output == "json":
         print(layout.line(decisions))
@@ -99,7 +94,36 @@ def _runs(root: Path, keys: list[str], what_if: bool) -> Runs:
     return runs
 
 
-def _decide(
+@dataclass(frozen=True)
+class Gathered:
+    """All that one workload's decision is made from."""
+
+    terms: Terms
+    candidates: list[Candidate]
+    references: dict[str, list[tuple[float, ...]]]
+    """Loss curves in the reference precision, by subset."""
+    fits: list[SubsetFit]
+    """How the smaller subsets foretold the largest, by instance type."""
+
+
+def gather(
+    cfg: Config, root: Path, snapshot: prices.PriceList, known: Calibration, what_if: bool = False
+) -> list[Gathered]:
+    """For each workload of the study: runs from MLflow, estimates for what was not measured, prices.
+
+    `what_if`: a copy of what MLflow holds will do, if it is of today.
+    """
+    detected, instances = hardware.detect(), config.instances(cfg.instances)
+    workloads = [config.workload(name) for name in cfg.workloads]
+    cells = [_cells(cfg, workload, instances, detected, root) for workload in workloads]
+    runs = _runs(root, [cell.spec.key for rows in cells for row in rows for cell in row], what_if)
+    return [
+        _gather(cfg, workload, instances, rows, snapshot, runs, known)
+        for workload, rows in zip(workloads, cells, strict=True)
+    ]
+
+
+def _gather(
     cfg: Config,
     workload: WorkloadConfig,
     instances: list[Instance],
@@ -107,8 +131,7 @@ def _decide(
     snapshot: prices.PriceList,
     runs: Runs,
     known: Calibration,
-) -> tuple[Decision, list[str]]:
-    """The decision, and how the smaller subsets foretold the largest, a line for each instance type."""
+) -> Gathered:
     whole = {subset.name for subset in config.subsets(cfg.subsets) if subset.fraction == 1}
 
     def known_of(cell: PlannedCell, one: Instance) -> Evidence:
@@ -121,10 +144,12 @@ def _decide(
     references = evidence.references([one for row in everything for one in row])
     found = [evidence.largest(row) for row in everything]
     estimator = estimates.estimator_for(workload, known)
-    rows = [candidate(one, cfg, snapshot, estimator, references) for one in found]
-    fits = [fit for one in found if (fit := evidence.subset_fit(one)) is not None]
-    asked = terms(cfg, workload)
-    return decide_workload(rows, asked), [fit.line(asked.job_samples) for fit in fits]
+    return Gathered(
+        terms=terms(cfg, workload),
+        candidates=[candidate(one, cfg, snapshot, estimator, references) for one in found],
+        references=references,
+        fits=[fit for one in found if (fit := evidence.subset_fit(one)) is not None],
+    )
 
 
 def _cells(

@@ -2,39 +2,45 @@
 
 DVC runs the train stages one after another; boxes need not wait for each other. This stage follows each box to its end
 and leaves its receipt where the train stage of that cell collects it, without a second launch. The decision on file
-gives the order, and leaves out what cannot win (worth.py). Launchers that measure here have nothing to start: the stage
-then ends at once. Ctrl-C and SIGTERM end every box.
+gives the order, and leaves out what cannot win (worth.py); each number that comes home is weighed at once, and a box
+that cannot win any more is ended (outlook.py). Launchers that measure here have nothing to start: the stage then ends
+at once. Ctrl-C and SIGTERM end every box.
 """
 
 from __future__ import annotations
 
 import multiprocessing
-import time
 from collections.abc import Iterator
-from multiprocessing.context import SpawnProcess
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
-from rich.console import Console
-
-from yocobench import config, receipt, worth
+from yocobench import config, fleet, receipt, worth
 from yocobench.bench import hardware
+from yocobench.bench.measurement import Measurement
+from yocobench.fleet import Box
 from yocobench.launchers import build_launcher
 from yocobench.launchers.signals import INTERRUPTED_STATUS, stop_requests
-from yocobench.paths import relative
+from yocobench.outlook import Outlook
 from yocobench.plan import PlannedCell, plan_cell
-from yocobench.progress import Reporter
+from yocobench.progress import Screen
 from yocobench.receipt import write_atomic
-from yocobench.schema import CellSpec, Config, Instance, LauncherConfig
+from yocobench.schema import CellSpec, Config
 
 LAUNCHED = Path("data/launched.txt")
+RECEIPTS = Path("results/receipts")
 POLL_S = 0.5
 
 
 def main(cfg: Config) -> int:
     """Launch what is missing, at most `parallelism` cells at once."""
-    root, parallelism = config.root(), build_launcher(cfg.launcher).parallelism
-    if parallelism > 1:
-        if _side_by_side(cfg, root, parallelism):
+    root, launcher = config.root(), build_launcher(cfg.launcher)
+    missing = [] if launcher.is_free else [c for c in cells(cfg, root) if not recorded(c.spec, cfg.launcher.name, root)]
+    started = worthwhile(missing, cfg, root)
+    for cell in started:
+        path_of(cell.spec, root).unlink(missing_ok=True)  # a receipt without a number: DVC takes its cell up again
+    if launcher.parallelism > 1:
+        print(f"launch {cfg.launcher.name}: {len(started)} cell(s) to measure, {launcher.parallelism} at once")
+        if _side_by_side(started, cfg, root, launcher.parallelism):
             return INTERRUPTED_STATUS
     else:
         print(f"launch {cfg.launcher.name}: cells are measured one by one by their own stages")
@@ -43,26 +49,56 @@ def main(cfg: Config) -> int:
     return 0
 
 
-def _side_by_side(cfg: Config, root: Path, parallelism: int) -> bool:
-    """Launch what is missing and follow it; True if it was interrupted."""
-    waiting = worthwhile([c for c in cells(cfg, root) if not recorded(c.spec, cfg.launcher.name, root)], cfg, root)
-    print(f"launch {cfg.launcher.name}: {len(waiting)} cell(s) to measure, {parallelism} at once")
-    context = multiprocessing.get_context("spawn")
-    running: list[SpawnProcess] = []
-    with stop_requests() as stop:
-        while (waiting or running) and not stop:
-            running = [process for process in running if process.is_alive()]
-            while waiting and len(running) < parallelism:
-                spec = waiting.pop(0).spec
-                process = context.Process(target=_one, args=(cfg.launcher, spec, config.instance(spec.instance), root))
-                process.start()
-                running.append(process)
-            time.sleep(POLL_S)
-        for process in running:
-            process.terminate()  # each ends its own box: all at once, for each is paid by the second
-        for process in running:
-            process.join()
+def _side_by_side(waiting: list[PlannedCell], cfg: Config, root: Path, parallelism: int) -> bool:
+    """Launch these and follow them; True if it was interrupted."""
+    context, outlook = multiprocessing.get_context("spawn"), Outlook(cfg, root)
+    boxes: dict[Connection, Box] = {}
+    with stop_requests() as stop, Screen() as screen:
+        stopped = False
+        while boxes or (waiting and not stop):
+            while waiting and len(boxes) < parallelism and not stop:
+                box = fleet.start(context, cfg.launcher, waiting.pop(0), root)
+                boxes[box.connection] = box
+            if stop and not stopped:
+                stopped = True
+                for box in boxes.values():
+                    box.process.terminate()  # each ends its own: all at once, for each is paid by the second
+            # Heard to their end also after a stop: a box with nobody to tell could not finish.
+            for ready in wait(list(boxes), timeout=POLL_S):
+                assert isinstance(ready, Connection)
+                measurement = fleet.hear(boxes[ready], screen)
+                if measurement is not None and measurement.repeats and not stop:
+                    waiting = _weigh(boxes[ready].cell, measurement, waiting, boxes, outlook, screen)
+                if boxes[ready].is_gone:
+                    boxes.pop(ready).process.join()
     return bool(stop)
+
+
+def _weigh(
+    cell: PlannedCell,
+    measurement: Measurement,
+    waiting: list[PlannedCell],
+    boxes: dict[Connection, Box],
+    outlook: Outlook,
+    screen: Screen,
+) -> list[PlannedCell]:
+    """End the boxes that cannot win any more, and return those that are still worth a start, best value first."""
+    if outlook.cfg.force or not (waiting or len(boxes) > 1):
+        return waiting
+    try:
+        known = outlook.learn(cell.spec, measurement)
+    except (ValueError, OSError) as error:
+        screen.say(f"not weighed against the others: {error}")
+        return waiting
+    for box in boxes.values():
+        why = worth.why_not(box.cell, outlook.cfg, known)
+        if why and box.cell is not cell and not box.is_gone:
+            fleet.give_up(box, why)
+    wasted = {other.spec.label: worth.why_not(other, outlook.cfg, known) for other in waiting}
+    for label, why in wasted.items():
+        if why:
+            screen.say(f"{label}: not started, {why}")
+    return worth.in_order([other for other in waiting if not wasted[other.spec.label]], known)
 
 
 def worthwhile(missing: list[PlannedCell], cfg: Config, root: Path) -> list[PlannedCell]:
@@ -87,26 +123,22 @@ def cells(cfg: Config, root: Path) -> Iterator[PlannedCell]:
                     yield planned
 
 
+def path_of(spec: CellSpec, root: Path) -> Path:
+    """Where DVC keeps the cell's receipt (dvc.yaml)."""
+    return root / RECEIPTS / spec.workload.name / spec.subset / f"{spec.instance}.json"
+
+
 def recorded(spec: CellSpec, launcher: str, root: Path) -> bool:
-    """Does DVC hold this cell's receipt already, from this launcher and for the same work?"""
-    path = root / "results/receipts" / spec.workload.name / spec.subset / f"{spec.instance}.json"
+    """Does DVC hold this cell's receipt already, from this launcher and for the same work?
+
+    Not if nothing was tried: no yes, over the cap, or a number that could not win on the terms of that day.
+    """
     try:
-        found = receipt.read(path)
+        found = receipt.read(path_of(spec, root))
     except (OSError, ValueError):
         return False
-    return found.cell_key == spec.key and found.provenance.launcher == launcher
-
-
-def _one(launcher: LauncherConfig, spec: CellSpec, instance: Instance, root: Path) -> None:
-    """One cell, in a process of its own; the launcher keeps the receipt for the train stage."""
-    console = Console(stderr=True, force_terminal=False)
-    with Reporter(spec.label, spec.workload.sample_unit, console) as report:
-        try:
-            measurement = build_launcher(launcher).run(spec, instance, root, report)
-        except (ValueError, OSError) as error:
-            console.print(f"{spec.label}: {relative(error)}", highlight=False, soft_wrap=True)
-            return
-    console.print(f"{spec.label}: {measurement.outcome} {measurement.reason}", highlight=False, soft_wrap=True)
+    same = found.cell_key == spec.key and found.provenance.launcher == launcher
+    return same and found.measurement.outcome != "unmeasured"
 
 
 if __name__ == "__main__":

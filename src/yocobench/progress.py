@@ -1,4 +1,4 @@
-"""Progress of a running cell: a bar in a terminal, a line now and then elsewhere."""
+"""Progress of running cells: a bar, or a table of boxes, in a terminal; a line now and then elsewhere."""
 
 from __future__ import annotations
 
@@ -6,20 +6,39 @@ import time
 from types import TracebackType
 
 from rich.console import Console
+from rich.live import Live
 from rich.progress import BarColumn, TaskProgressColumn, TextColumn
 from rich.progress import Progress as Bar
+from rich.table import Table
 
 from yocobench.launchers.base import Progress
 
 PLAIN_EVERY_S = 15.0
+COLUMNS = ("box", "zone", "phase", "rate", "seconds", "USD so far", "at worst")
+
+
+class Plain:
+    """Lines for where there is no terminal: one a phase and repeat, except warm-up steps; then one now and then."""
+
+    def __init__(self, label: str, unit: str, console: Console) -> None:
+        self.label, self.unit, self.console = label, unit, console
+        self._last: tuple[str, int, float] = ("", -1, 0.0)
+
+    def __call__(self, progress: Progress) -> None:
+        """Print one report, if it is due."""
+        phase, repeat, at = self._last
+        now = time.monotonic()
+        if (progress.phase, progress.repeat) != (phase, repeat) or now - at >= PLAIN_EVERY_S:
+            self._last = (progress.phase, progress.repeat, now)
+            self.console.print(f"{self.label}: {progress.text(self.unit)}", highlight=False, soft_wrap=True)
 
 
 class Reporter:
     """Shows what a launcher reports. Use as a context manager; calling it is the launcher's `report`."""
 
     def __init__(self, label: str, sample_unit: str, console: Console | None = None) -> None:
-        self.label, self.unit = label, sample_unit
-        self.console = console or Console(stderr=True)
+        self.unit, self.console = sample_unit, console or Console(stderr=True)
+        self._plain = Plain(label, sample_unit, self.console)
         self._bar = Bar(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -30,7 +49,6 @@ class Reporter:
             disable=not self.console.is_terminal,
         )
         self._task = self._bar.add_task(label, total=1.0, detail="")
-        self._last: tuple[str, int, float] = ("", -1, 0.0)
 
     def __enter__(self) -> Reporter:
         return self
@@ -43,23 +61,61 @@ class Reporter:
     def __call__(self, progress: Progress) -> None:
         """Show one report."""
         self._bar.start()  # not before: until then the launcher may print its plan and ask
-        detail = self.describe(progress)
         done = (progress.repeat + (progress.fraction or 0.0)) / max(1, progress.repeats)
-        self._bar.update(self._task, completed=done, detail=detail)
-        if self.console.is_terminal:
-            return
-        phase, repeat, at = self._last
-        now = time.monotonic()
-        # One line a phase and repeat, except warm-up steps; while measuring, one now and then.
-        if (progress.phase, progress.repeat) != (phase, repeat) or now - at >= PLAIN_EVERY_S:
-            self._last = (progress.phase, progress.repeat, now)
-            self.console.print(f"{self.label}: {detail}", highlight=False, soft_wrap=True)
+        self._bar.update(self._task, completed=done, detail=progress.text(self.unit))
+        if not self.console.is_terminal:
+            self._plain(progress)
 
-    def describe(self, progress: Progress) -> str:
-        """Phase, rate and time left in words."""
-        parts = [f"repeat {progress.repeat + 1} of {progress.repeats}", progress.phase]
-        if progress.samples_per_second is not None:
-            parts.append(f"{progress.samples_per_second:,.0f} {self.unit}s/s")
-        if progress.remaining_s is not None:
-            parts.append(f"{progress.remaining_s:.0f} s left in this repeat at most")
-        return ", ".join(parts)
+
+class Screen:
+    """All boxes at once: one row each in a terminal, with what is said above the table; plain lines elsewhere."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(stderr=True)
+        self._rows: dict[str, tuple[Progress, str]] = {}
+        self._plain: dict[str, Plain] = {}
+        self._live = Live(console=self.console, auto_refresh=False, transient=True)
+
+    def __enter__(self) -> Screen:
+        if self.console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+    def show(self, label: str, unit: str, progress: Progress) -> None:
+        """One box's report."""
+        if self.console.is_terminal:
+            self._rows[label] = (progress, unit)
+            self._live.update(self.table(), refresh=True)
+        else:
+            self._plain.setdefault(label, Plain(label, unit, self.console))(progress)
+
+    def say(self, line: str) -> None:
+        """A line that stays."""
+        self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    def gone(self, label: str) -> None:
+        """That box is done: its row goes."""
+        self._rows.pop(label, None)
+        if self.console.is_terminal:
+            self._live.update(self.table(), refresh=True)
+
+    def table(self) -> Table:
+        """The boxes as they stand, with their sum."""
+        table = Table(*COLUMNS)
+        spent, worst = 0.0, 0.0
+        for label, (progress, unit) in self._rows.items():
+            rate = progress.samples_per_second
+            cells = [label, "", progress.phase, f"{rate:,.0f} {unit}s/s" if rate is not None else "", "", "", ""]
+            if (box := progress.box) is not None:
+                cells[1] = box.zone or ""
+                cells[4:] = [f"{box.alive_s:.0f}", f"{box.usd:.3f}", f"{box.worst_usd:.2f}"]
+                spent, worst = spent + box.usd, worst + box.worst_usd
+            table.add_row(*cells)
+        table.add_section()
+        table.add_row("all", *[""] * 4, f"{spent:.3f}", f"{worst:.2f}")
+        return table

@@ -51,7 +51,7 @@ def show(ledger: Ledger) -> None:
         told = ledger.file(entry, "now")
         phase = told.read_text() if told.is_file() else "reserved"
         client = "" if ledger.held(entry.cell_key) else " (no client: the cell's next run collects it)"
-        print(f"{entry.label}: {entry.zone or entry.region}, {phase}, at worst {entry.worst_usd:.2f} USD{client}")
+        print(f"{entry.label}: {entry.zone or entry.region}, {phase}{client}")
     print(f"{len(held)} box(es), {ledger.taken_usd(24):.2f} USD spent or reserved in the last 24 h")
 
 

@@ -1,7 +1,8 @@
 """Before money is spent: which cells are worth a launch, and in which order, by the decision on file.
 
-results/decision.json counts only while it answers today's question: the same terms, and the same prices. Its intervals
-are the proof that a cell cannot win. Without such a decision every cell is launched, in the order of params.yaml.
+That is results/decision.json, or what the launch stage decided since then, while boxes ran (outlook.py). It counts only
+while it answers today's question: the same terms, and the same prices. Its intervals are the proof that a cell cannot
+win. Without such a decision every cell is launched, in the order of params.yaml.
 """
 
 from __future__ import annotations
@@ -20,19 +21,22 @@ from yocobench.selection.decide import asked
 from yocobench.selection.decision import Decision
 
 DECISION = Path("results/decision.json")
+OUTLOOK = Path("mlruns/outlook.json")
 
 
 def decisions(cfg: Config, root: Path) -> dict[str, Decision]:
     """By workload, the decisions on file that answer today's question."""
-    try:
-        found = layout.load((root / DECISION).read_text(encoding="utf-8"), str(DECISION))
-    except FileNotFoundError:
-        return {}
-    except (ValueError, OSError) as error:
-        print(f"launching without an order: {error}", file=sys.stderr)
-        return {}
-    known = [one for one in found if one.workload in config.names("workload")]
-    return {one.workload: one for one in known if _is_of_today(one, cfg, root)}
+    files = [root / name for name in (DECISION, OUTLOOK) if (root / name).is_file()]
+    known: dict[str, Decision] = {}
+    for file in sorted(files, key=lambda one: one.stat().st_mtime_ns):
+        try:
+            found = layout.load(file.read_text(encoding="utf-8"), str(file.relative_to(root)))
+        except (ValueError, OSError) as error:
+            print(f"launching without an order: {error}", file=sys.stderr)
+            continue
+        ours = [one for one in found if one.workload in config.names("workload")]
+        known |= {one.workload: one for one in ours if _is_of_today(one, cfg, root)}
+    return known
 
 
 def _is_of_today(decision: Decision, cfg: Config, root: Path) -> bool:
@@ -53,7 +57,7 @@ def why_not(cell: PlannedCell, cfg: Config, known: dict[str, Decision]) -> str:
         return ""
     row = decision.row(name)
     assert row is not None
-    return f"cannot win by {DECISION}: {row.why}; launched all the same with force=true"
+    return f"cannot win by all that is known: {row.why}; launched all the same with force=true"
 
 
 def in_order(cells: Iterable[PlannedCell], known: dict[str, Decision]) -> list[PlannedCell]:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from yocobench.aws import boxes, mailbox, session
 from yocobench.aws.ledger import Entry, now
 from yocobench.bench.measurement import Outcome
-from yocobench.launchers.base import Progress
+from yocobench.launchers.base import BoxState, Progress
 from yocobench.schema import Frozen
 
 NEW_BOX_S = 60.0
@@ -88,7 +88,7 @@ def watch(entry: Entry, patience: Patience, repeats: int, report: Callable[[Prog
             return Verdict(None, "killed", f"no heartbeat {silent_s:.0f} s {said}: {last_words(life)}")
         if now() > entry.expires_at:
             return Verdict(None, "timeout", f"not done at {entry.expires_at:%H:%M:%S}Z, the plan's wall clock")
-        report(progress(life, repeats, spent(entry)))
+        report(progress(life, repeats))
         time.sleep(patience.poll_s)
 
 
@@ -110,18 +110,20 @@ def last_words(life: bytes) -> str:
     return " / ".join(line for line in lines[1:3] if line) or "it never spoke"
 
 
-def spent(entry: Entry) -> str:
-    """Dollars so far."""
-    lived: dt.timedelta = now() - (entry.launched_at or now())
-    return f"{float(entry.usd_per_hour) * max(0.0, lived.total_seconds()) / 3600:.3f} USD so far"
+def spent(entry: Entry) -> BoxState:
+    """Where the box is, since when, and what it has cost so far."""
+    lived: dt.timedelta = (entry.ended_at or now()) - (entry.launched_at or now())
+    alive_s = max(0.0, lived.total_seconds())
+    usd = float(entry.usd_per_hour) * alive_s / 3600 if entry.cost_usd is None else float(entry.cost_usd)
+    return BoxState(entry.zone, alive_s, usd, float(entry.worst_usd))
 
 
-def progress(life: bytes, repeats: int, money: str) -> Progress:
+def progress(life: bytes, repeats: int) -> Progress:
     """What the box's last heartbeat says; `repeat 2 of 3, measure, 310 images/s` is yocobench.train's own line."""
     lines = life.decode(errors="replace").splitlines()
     phase, line = lines[1] if len(lines) > 1 else "boot", lines[2] if len(lines) > 2 else ""
     at = re.search(r"repeat (\d+) of \d+, ([a-z -]+)(?:, ([\d,.]+) \w+/s)?", line) if phase == "train" else None
     if at is None:
-        return Progress(f"{phase} on the box, {money}", 0, repeats)
+        return Progress(f"{phase} on the box", 0, repeats)
     rate = float(at.group(3).replace(",", "")) if at.group(3) else None
-    return Progress(f"{at.group(2)} on the box, {money}", int(at.group(1)) - 1, repeats, samples_per_second=rate)
+    return Progress(f"{at.group(2)} on the box", int(at.group(1)) - 1, repeats, samples_per_second=rate)

@@ -13,6 +13,20 @@ from yocobench.schema import CellSpec, Instance
 
 
 @dataclass(frozen=True)
+class BoxState:
+    """A machine that is paid for."""
+
+    zone: str | None
+    """Null: none was found yet."""
+    alive_s: float
+    """Since its launch."""
+    usd: float
+    """So far."""
+    worst_usd: float
+    """What is reserved for it."""
+
+
+@dataclass(frozen=True)
 class Progress:
     """What a running cell tells: shown, never recorded."""
 
@@ -25,6 +39,23 @@ class Progress:
     """Share of the repeat that is done, in [0, 1]."""
     samples_per_second: float | None = None
     remaining_s: float | None = None
+    box: BoxState | None = None
+    """Of a launcher that pays for a machine."""
+
+    def text(self, unit: str) -> str:
+        """Phase, rate, time left and money in words."""
+        parts = [f"repeat {self.repeat + 1} of {self.repeats}", self.phase]
+        if self.samples_per_second is not None:
+            parts.append(f"{self.samples_per_second:,.0f} {unit}s/s")
+        if self.remaining_s is not None:
+            parts.append(f"{self.remaining_s:.0f} s left in this repeat at most")
+        if self.box is not None:
+            parts.append(f"{self.box.usd:.3f} of at most {self.box.worst_usd:.2f} USD")
+        return ", ".join(parts)
+
+
+class NotWanted(Exception):
+    """Raised by a `report`: whoever asked for the number has no use for it any more. Says why."""
 
 
 class Launcher(ABC):
@@ -40,7 +71,8 @@ class Launcher(ABC):
     def run(self, spec: CellSpec, instance: Instance, root: Path, report: Callable[[Progress], None]) -> Measurement:
         """Measure the cell. Everything that can happen to a run is an outcome; a raised exception is a bug.
 
-        `root` is the repository (dataset paths in `spec` are relative to it).
+        `root` is the repository (dataset paths in `spec` are relative to it). `report` may raise NotWanted: then what
+        was started is ended, and the outcome is `unmeasured` with that reason.
         """
 
     def recorded(self) -> None:  # noqa: B027 (nothing to do, for most)

@@ -21,7 +21,7 @@ from yocobench.aws.ec2_settings import Ec2Settings
 from yocobench.aws.launch_plan import LaunchPlan
 from yocobench.aws.ledger import Entry, Ledger, OverCap, new_run_id, now
 from yocobench.bench.measurement import Measurement
-from yocobench.launchers.base import Launcher, Progress
+from yocobench.launchers.base import Launcher, NotWanted, Progress
 from yocobench.launchers.ec2_box import BoxRun, expiry, nothing, resumable
 from yocobench.launchers.local import LocalLauncher
 from yocobench.schema import CellSpec, Instance
@@ -47,6 +47,8 @@ class Ec2Launcher(Launcher):
                 planned = self._reserve(spec, instance, root, ledger, report) if entry is None else None
             except KeyboardInterrupt:
                 return nothing("interrupted", "interrupted before anything was started")
+            except NotWanted as why:
+                return nothing("unmeasured", str(why))
             if isinstance(planned, Measurement):
                 return planned
             cell = BoxRun(self.settings, spec, ledger, report, hold_signals)

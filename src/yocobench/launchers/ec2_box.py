@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import datetime as dt
 import sys
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from yocobench.aws.ec2_settings import Ec2Settings
 from yocobench.aws.launch_plan import END_ALLOWANCE_S, LaunchPlan
 from yocobench.aws.ledger import Entry, Ledger, now
 from yocobench.bench.measurement import Measurement, Outcome
-from yocobench.launchers.base import Progress
+from yocobench.launchers.base import NotWanted, Progress
 from yocobench.schema import CellSpec, Instance
 
 
@@ -36,11 +37,9 @@ class BoxRun:
     def report(self, progress: Progress) -> None:
         """Show it here, and leave it where `python -m yocobench.reap --list` finds it."""
         if self.entry is not None:
-            said = f"repeat {progress.repeat + 1} of {progress.repeats}, {progress.phase}"
-            if progress.samples_per_second is not None:
-                said += f", {progress.samples_per_second:,.0f} {self.spec.workload.sample_unit}s/s"
+            progress = dataclasses.replace(progress, box=watch.spent(self.entry))
             with contextlib.suppress(OSError):
-                self.ledger.file(self.entry, "now").write_text(said)
+                self.ledger.file(self.entry, "now").write_text(progress.text(self.spec.workload.sample_unit))
         self._show(progress)
 
     def launch(self, entry: Entry, plan: LaunchPlan, instance: Instance, root: Path, commit: str) -> Measurement:
@@ -93,6 +92,8 @@ class BoxRun:
             measurement, marker = work()
         except KeyboardInterrupt:
             pass
+        except NotWanted as why:
+            measurement = nothing("unmeasured", str(why))
         finally:
             with contextlib.suppress(KeyboardInterrupt):
                 self.hold_signals()
@@ -107,7 +108,8 @@ class BoxRun:
         return finished(measurement, self.entry, marker)
 
     def _end(self, entry: Entry, reason: str) -> Entry:
-        self.report(Progress("ending the box", 0, self.spec.protocol.repeats))
+        with contextlib.suppress(NotWanted):  # it is being ended already
+            self.report(Progress("ending the box", 0, self.spec.protocol.repeats))
         try:
             return ending.end(self.ledger, entry, reason)
         except session.AwsError as error:

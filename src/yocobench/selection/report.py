@@ -163,8 +163,9 @@ and `sensitivity.py`, all under `src/yocobench/selection/`.
 
 Under `launch: ec2` the stage `launch` starts boxes in the order of `measure_next`, and none whose `could_still_win` is
 false in the decision on file, if that is of the same terms and prices: the receipt then says `unmeasured`, with the
-reason. The baseline is started all the same, and `force=true` starts any. Where boxes need your yes one by one, DVC's
-own order of the train stages holds, which cannot be told.
+reason, and is asked about again at each `dvc repro`. As soon as a box brings its number home, the others are judged
+by it: those that cannot win any more are ended. The baseline is measured all the same, and `force=true` measures any.
+Where boxes need your yes one by one, DVC's own order of the train stages holds, which cannot be told.
 """
 
 
