@@ -17,7 +17,9 @@ def test_the_band_is_the_prediction_interval_of_one_more_run():
     assert judge([curve(4 + 110.2)], reference) == (True, "")
     equal, reason = judge([curve(4 + 110.3)], reference)
     assert equal is False
-    assert reason.startswith("not equal work: over timed steps 1 to 10 its loss is 114.3, outside -106.3 to 114.3, ")
+    assert reason.startswith(
+        "diverged, not equal work: over timed steps 1 to 10 its loss is 114.3, outside -106.3 to 114.3, "
+    )
     assert reason.endswith("the band of 2 runs in fp32")
 
 

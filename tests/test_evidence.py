@@ -34,6 +34,22 @@ def made(one: Evidence, references: Any = None, *overrides: str) -> Any:
     return candidate(one, study(*overrides), prices(), lambda _: (ESTIMATE, ""), references)
 
 
+# --- what was metered and what disturbed it -------------------------------------------------------------------------
+
+
+def test_energy_is_the_mean_of_the_repeats_that_metered_it():
+    repeats = [repeat(100, energy_j_per_million_samples=2000.0), repeat(100, energy_j_per_million_samples=4000.0)]
+    assert made(known("m5a.large", *repeats, repeat(100))).energy_j_per_million_samples == 3000
+    assert made(known("m5a.large", repeat(100))).energy_j_per_million_samples is None
+
+
+def test_what_else_used_the_machine_is_told_of_the_worst_repeat():
+    repeats = [repeat(100, other_share=0.1), repeat(100, other_share=0.3), repeat(100, other_share=0.01)]
+    assert made(known("m5a.large", *repeats)).warnings == (
+        "in 2 of 3 repeat(s), other processes took 30% of the CPU time: stop them and measure again",
+    )
+
+
 # --- trends -----------------------------------------------------------------------------------------------------
 
 
@@ -107,7 +123,9 @@ def test_a_run_that_leaves_the_band_cannot_win_and_says_so():
     decision = decide_workload([found], terms(study(), examples.spec().workload))
     (row,) = decision.rows
     assert (decision.chosen, row.equal_work, row.could_still_win) == (None, False, False)
-    assert row.why.startswith("cannot be chosen: not equal work: over timed steps 1 to 10 its loss is 6, outside 4.9")
+    assert row.why.startswith(
+        "cannot be chosen: diverged, not equal work: over timed steps 1 to 10 its loss is 6, outside 4.9"
+    )
 
 
 def test_a_run_in_the_band_can():

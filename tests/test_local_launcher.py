@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from yocobench import config
-from yocobench.bench import hardware
+from yocobench.bench import fit, hardware, system
+from yocobench.bench.accelerators import cpu
+from yocobench.bench.trainer import TooTight, Trace, first_step
 from yocobench.launchers.local import LocalLauncher
 from yocobench.schema import CellSpec, Protocol, WorkloadConfig
 
@@ -116,6 +118,14 @@ def test_what_else_the_host_did_and_the_harness_took_is_kept():
     assert found.warmup_settled is None  # a fixed number of warm-up steps
 
 
+def test_a_sweep_can_take_one_repeat_of_each_cell_in_turn():
+    local = config.instance("local")
+    (only,) = LocalLauncher(repeat=1).run(spec(), local, Path.cwd(), lambda progress: None).repeats
+    assert (only.repeat, only.outcome) == (1, "ok")
+    with pytest.raises(ValueError, match=r"launcher.repeat: 2 is not one of 0 to 1 \(protocol.repeats: 2\)"):
+        LocalLauncher(repeat=2).run(spec(), local, Path.cwd(), lambda progress: None)
+
+
 def test_a_smaller_micro_batch_accumulates_to_the_same_global_batch():
     parts = measure(spec(micro=2, protocol={"repeats": 1})).repeats[0]
     assert parts.accumulation_steps == 4
@@ -133,6 +143,57 @@ def test_out_of_memory_is_an_outcome():
     found = measure(spec(fault="out of memory", at=12))
     assert found.outcome == "out_of_memory"
     assert len(found.repeats[0].step_times_s) == 3  # 12 batches are 6 steps: first, two warm-up, three timed
+
+
+def test_a_step_that_really_runs_out_of_memory_is_tried_with_half_the_items_until_it_fits():
+    # 400 MiB for the process: 8 items keep 800, 4 keep 400, 2 keep 200.
+    found = measure(spec(micro=8, item_mib=100, limit_mib=400))
+    assert found.outcome == "ok"
+    first, second = found.repeats
+    assert (first.micro_batch_size, first.accumulation_steps, first.samples_per_step) == (2, 4, 8)
+    assert [text.partition(":")[0] for text in first.warnings] == ["micro-batch 8", "micro-batch 4"]
+    assert "you tried to allocate 838860800 bytes" in first.warnings[0]
+    assert first.available_memory_bytes <= 400 * 2**20
+    assert (second.micro_batch_size, second.warnings) == (2, ())  # what was found is not searched for again
+
+
+def test_a_first_step_that_leaves_too_little_asks_for_fewer_items_or_warns_where_there_are_none(monkeypatch):
+    # A step keeps 320 MiB, of 340: more than nine tenths.
+    monkeypatch.setattr(cpu.Device, "available_memory_bytes", lambda device: 340 * 2**20)
+    with pytest.raises(TooTight, match="of 356,515,840 bytes, which leaves less than 10%"):
+        first_step(spec(micro=8, item_mib=40), Path.cwd(), 1, Trace(), time.perf_counter)
+    trace = Trace()
+    first_step(fit.at(spec(item_mib=320), 1), Path.cwd(), 1, trace, time.perf_counter)
+    assert trace.warnings[0].endswith("which leaves less than 10%; it may run out of memory")
+
+
+def test_what_cannot_train_one_item_does_not_fit_and_says_the_bytes():
+    found = measure(spec(micro=2, item_mib=500, limit_mib=400))
+    assert found.outcome == "does_not_fit"
+    (only,) = found.repeats
+    assert found.reason.startswith("not even micro-batch 1 fits: ")
+    assert "tried to allocate 524288000 bytes" in found.reason
+    assert f"; {only.peak_memory_bytes:,} bytes were in use; {only.available_memory_bytes:,} bytes" in found.reason
+    assert only.step_times_s == ()
+
+
+@pytest.mark.parametrize("killed", [True, False], ids=["by the kernel", "by somebody"])
+def test_a_repeat_that_the_kernel_killed_for_memory_is_told_from_one_that_somebody_killed(
+    killed, monkeypatch, tmp_path
+):
+    counter = tmp_path / "vmstat"
+    counter.write_text("oom_kill 3\n")
+    monkeypatch.setattr(system, "VMSTAT", counter)
+
+    def count(progress):
+        if killed:
+            counter.write_text("oom_kill 4\n")  # as the kernel does; the signal is real
+
+    found = measure(spec(micro=1, fault="killed", at=0), count)
+    assert found.outcome == ("does_not_fit" if killed else "killed")
+    if killed:
+        assert "the kernel killed it for want of memory" in found.reason
+        assert "bytes were available" in found.reason
 
 
 def test_a_corpus_that_vanishes_is_the_users_error_with_its_path():

@@ -32,6 +32,21 @@ def test_the_file_comes_back_as_it_was_written(decision):
     assert load(dump((decision,))) == (decision,)
 
 
+def test_energy_has_a_column_only_where_some_machine_meters_it(decision):
+    assert "kJ" not in report.markdown((decision,), [])
+    metered = decide_workload(
+        [candidate("slow", 100, "0.10"), candidate("gpu", 90, "0.10", energy_j_per_million_samples=25_000.0)], terms()
+    )
+    lines = [line for line in report.markdown((metered,), []).splitlines() if line.startswith("| ")]
+    header, gpu, slow = (next(line for line in lines if line.strip("| *").startswith(name)) for name in NAMES)
+    assert header.split(" | ")[-2] == "kJ per million images"
+    assert gpu.split(" | ")[-2] == "25"
+    assert slow.split(" | ")[-2] == ""
+
+
+NAMES = ("instance", "gpu", "slow")
+
+
 def test_money_is_written_as_decimal_strings_under_a_named_schema(decision):
     document = json.loads(dump((decision,)))
     assert document["schema"] == "yocobench.decision/2"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import torch
 from torch import Tensor, nn
 
@@ -27,6 +29,8 @@ class Toy(Workload):
         only_rank: int | None = None,
         num_workers: int = 0,
         slower_s: float = 0.0,
+        item_mib: int = 0,
+        limit_mib: int | None = None,
     ) -> None:
         self.fault, self.at, self.width, self.sleep_s, self.only_seed = fault, at, width, sleep_s, only_seed
         self.only_rank = only_rank
@@ -35,11 +39,18 @@ class Toy(Workload):
         self.slower_s = slower_s
         """The first batch takes ten times this longer than the eleventh, and those between one part less each."""
 
+        self.item_mib = item_mib
+        """What an item of a batch keeps until the step's end."""
+        if limit_mib is not None:
+            used, hard = psutil.Process().memory_info().vms, resource.getrlimit(resource.RLIMIT_AS)[1]
+            resource.setrlimit(resource.RLIMIT_AS, (used + limit_mib * 2**20, hard))
+
     def build(self) -> nn.Module:
         return nn.Linear(self.width, self.width)
 
     def loss(self, model: nn.Module, batch: Tensor) -> Tensor:
-        return ((model(batch) - batch) ** 2).mean()
+        kept = torch.ones(len(batch) * self.item_mib, 2**18)  # 2**18 floats are a MiB
+        return ((model(batch) - batch) ** 2).mean() + 0 * kept[:1].sum()
 
     def batches(self, data: Path | None, num_items: int | None, batch_size: int, seed: int) -> Iterator[Tensor]:
         generator = torch.Generator().manual_seed(seed)

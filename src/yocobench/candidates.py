@@ -78,6 +78,7 @@ def candidate(
         measure_bill_usd=_measure_bill(planned, study, price),
         cell_key=planned.spec.key,
         equal_work=equal,
+        energy_j_per_million_samples=evidences.energy_j_per_million_samples(evidence),
         warnings=evidences.warnings(evidence),
     )
 

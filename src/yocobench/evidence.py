@@ -139,6 +139,13 @@ def rate(evidence: Evidence) -> Rate:
     )
 
 
+def energy_j_per_million_samples(evidence: Evidence) -> float | None:
+    """Mean over the counted repeats whose machine metered it."""
+    known = [one.energy_j_per_million_samples for one in evidence.counted]
+    metered = [joules for joules in known if joules is not None]
+    return statistics.fmean(metered) if metered else None
+
+
 def warnings(evidence: Evidence) -> tuple[str, ...]:
     """What its step times show, worst repeat of each kind, and what its recording was of."""
     said = []

@@ -13,6 +13,7 @@ import psutil
 import pynvml
 
 from yocobench.bench.measurement import HostActivity
+from yocobench.bench.system import gpus
 
 CPUS = Path("/sys/devices/system/cpu")
 GPU_SLOWDOWNS = {
@@ -98,9 +99,7 @@ def _own_s() -> float:
 
 def _gpu_slowdowns() -> list[str]:
     try:
-        pynvml.nvmlInit()
-        handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
-        bits = [pynvml.nvmlDeviceGetCurrentClocksEventReasons(handle) for handle in handles]
+        bits = [pynvml.nvmlDeviceGetCurrentClocksEventReasons(gpu) for gpu in gpus()]
     except pynvml.NVMLError:
         return []
     return [text for name, text in GPU_SLOWDOWNS.items() if any(getattr(pynvml, name) & one for one in bits)]

@@ -55,8 +55,8 @@ def _obey(spec: CellSpec, repeat: int, root: Path) -> None:
             if command == "build":
                 if trainer is not None:
                     trainer.close()
-                seed, micro, compiled = spec.protocol.seed + repeat, int(words[0]), words[1] == "compiled"
-                trainer = build(spec, root, seed, micro, Trace(), time.perf_counter, compiled)
+                seed, compiled = spec.protocol.seed + repeat, words[0] == "compiled"
+                trainer = build(spec, root, seed, Trace(), time.perf_counter, compiled)
                 continue
             assert trainer is not None, command
             if command == "step":

@@ -29,6 +29,7 @@ from yocobench.bench import parallel
 from yocobench.bench.accelerators import open_device
 from yocobench.bench.activity import Watch
 from yocobench.bench.agent import ENDED_EARLY
+from yocobench.bench.energy import Meter
 from yocobench.bench.follow import follow
 from yocobench.bench.measurement import Outcome, RepeatResult
 from yocobench.bench.stability import MIN_WARMUP_STEPS, is_stationary
@@ -98,7 +99,7 @@ def _timed(trainer: Trainer, tell: Tell, trace: Trace) -> None:
     elapsed, look_at = 0.0, protocol.min_steps
     gc.collect()
     gc.disable()
-    watch = Watch()
+    watch, meter = Watch(), Meter()
     started = told_at = trainer.clock()
     told_steps = 0
     try:
@@ -117,6 +118,7 @@ def _timed(trainer: Trainer, tell: Tell, trace: Trace) -> None:
                 _finite(pending, trace)
                 pending.clear()
                 watch.look()
+                meter.look()
                 tell(
                     {
                         "phase": "measure",
@@ -132,7 +134,7 @@ def _timed(trainer: Trainer, tell: Tell, trace: Trace) -> None:
                 return
     finally:
         trace.facts["harness_s"] = trainer.clock() - started - elapsed
-        trace.facts["activity"] = watch.seen()
+        trace.facts.update(activity=watch.seen(), energy_j=meter.used_j())
         gc.enable()
 
 
@@ -180,9 +182,11 @@ def measure(spec: CellSpec, repeat: int, root: Path, tell: Tell) -> RepeatResult
     except Diverged as error:
         outcome, reason = "diverged", str(error)
     except (MemoryError, RuntimeError) as error:
-        if not open_device(spec.kind).is_out_of_memory(error):
+        device = open_device(spec.kind)
+        if not isinstance(error, MemoryError) and not device.is_out_of_memory(error):
             raise
-        outcome, reason = "out_of_memory", str(error).splitlines()[0][:300]
+        trace.facts["peak_memory_bytes"] = device.peak_memory_bytes()
+        outcome, reason = "out_of_memory", (str(error) or type(error).__name__).splitlines()[0][:300]
     return result(repeat, started_at, outcome, reason, trace, spec)
 
 

@@ -111,6 +111,12 @@ class RepeatResult(Frozen):
     """Training FLOPs (forward and backward) per sample; null where the workload states no formula."""
     peak_memory_bytes: int | None = None
     """Of the device that trains: resident set for a CPU, allocated for an accelerator."""
+    available_memory_bytes: int | None = None
+    """Of the same device, before the model was built."""
+    runtime_memory_bytes: int | None = None
+    """What the process itself held of it then: interpreter and libraries on a CPU, nothing on an accelerator."""
+    energy_j: dict[str, float] = {}
+    """Of the timed steps, by meter: `nvml`, `rapl` (bench/energy.py). Empty: nothing here is metered."""
     heldout: dict[str, float] = {}
     """Quality on the held-out split, before (`initial_*`) and after training."""
     load_average_start: float | None = None

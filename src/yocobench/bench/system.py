@@ -6,11 +6,13 @@ them; MLflow itself is not needed on the machine that measures.
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 import time
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 
 import psutil
@@ -19,6 +21,7 @@ import pynvml
 from yocobench.bench.measurement import SystemSample
 
 BYTES_PER_MEGABYTE = 1e6
+VMSTAT = Path("/proc/vmstat")
 
 
 class Sampler:
@@ -42,7 +45,7 @@ class Sampler:
 
     def __enter__(self) -> Sampler:
         """Start reading."""
-        self._gpus = _gpu_handles()
+        self._gpus = gpus()
         psutil.cpu_percent()  # the first call has nothing to compare with and returns 0
         self._thread.start()
         return self
@@ -78,6 +81,15 @@ class Sampler:
         yield "network_transmit_megabytes", (now.bytes_sent - self._network_start.bytes_sent) / BYTES_PER_MEGABYTE
 
 
+def oom_kills() -> int | None:
+    """Processes that this kernel has killed for want of memory, of containers too; null off Linux."""
+    try:
+        lines = VMSTAT.read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), None)
+
+
 def _host() -> Iterator[tuple[str, float]]:
     yield "cpu_utilization_percentage", psutil.cpu_percent()
     memory = psutil.virtual_memory()
@@ -92,7 +104,8 @@ def _disk() -> Iterator[tuple[str, float]]:
     yield "disk_available_megabytes", disk.free / BYTES_PER_MEGABYTE
 
 
-def _gpu_handles() -> list[object]:
+@functools.cache  # asked twice a second while steps are timed
+def gpus() -> list[object]:
     """One handle per NVIDIA GPU; none where the driver's library does not load."""
     try:
         pynvml.nvmlInit()

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from yocobench.bench import compiling, parallel
 from yocobench.bench.accelerators import open_device
 from yocobench.bench.accelerators.base import Accelerator
+from yocobench.bench.fit import HEADROOM, is_tight
 from yocobench.bench.prefetch import Prefetcher
 from yocobench.bench.workloads import build_workload
 from yocobench.bench.workloads.base import Workload
@@ -24,6 +25,10 @@ from yocobench.schema import CellSpec
 
 class Diverged(Exception):
     """The loss is not a finite number."""
+
+
+class TooTight(MemoryError):
+    """The first step was done, but left less memory than the headroom."""
 
 
 @dataclass
@@ -52,7 +57,6 @@ class Trainer:
     """The loss of the model for a batch, its gradients averaged over the processes."""
     optimizer: torch.optim.Optimizer
     batches: Iterator[Any]
-    micro_batch_size: int
     accumulation_steps: int
     clock: Callable[[], float]
     group: parallel.Group = field(default_factory=parallel.Group)
@@ -92,22 +96,27 @@ class Trainer:
 
 
 def build(
-    spec: CellSpec, root: Path, seed: int, micro: int, trace: Trace, clock: Callable[[], float], compiled: bool = False
+    spec: CellSpec, root: Path, seed: int, trace: Trace, clock: Callable[[], float], compiled: bool = False
 ) -> Trainer:
     """Model, loss, optimiser, device and batches for a repeat."""
     torch.manual_seed(seed)
+    micro, accumulation = spec.micro_batch_size, spec.accumulation_steps
+    trace.facts.update(micro_batch_size=micro, accumulation_steps=accumulation)
     device = open_device(spec.kind)
     group = parallel.group(device.group_backend, spec.protocol.timeout_s)
-    group.lead("build", str(micro), "compiled" if compiled else "eager")
+    assert micro * accumulation * group.size == spec.workload.global_batch_size, (micro, accumulation, group.size)
+    group.lead("build", "compiled" if compiled else "eager")
     trace.facts["threads"] = device.prepare(spec.workload.threads)
     workload = build_workload(spec.workload)
+    trace.facts["available_memory_bytes"] = device.available_memory_bytes()
+    device.reset_peak_memory()
+    trace.facts["runtime_memory_bytes"] = device.peak_memory_bytes()
     model = workload.build() if spec.sharded else workload.build().to(device.device)
     if spec.workload.channels_last:
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if spec.sharded:
         model = parallel.shard(model, device.device, group.size)
     optimizer = workload.optimizer(model)
-    accumulation = spec.workload.global_batch_size // (micro * group.size)
     flops = workload.flops_per_sample()
     loss = compiling.Loss(workload.loss, trace.warnings, clock)
     if compiled and spec.sharded:
@@ -128,22 +137,19 @@ def build(
         flops_per_sample=flops,
         samples_per_step=workload.samples_per_item() * spec.workload.global_batch_size,
         processes=group.size,
-        micro_batch_size=micro,
-        accumulation_steps=accumulation,
     )
-    return Trainer(spec, workload, loss, device, model, replica, optimizer, batches, micro, accumulation, clock, group)
+    return Trainer(spec, workload, loss, device, model, replica, optimizer, batches, accumulation, clock, group)
 
 
 def first_step(
     spec: CellSpec, root: Path, repeat: int, trace: Trace, clock: Callable[[], float]
 ) -> tuple[Trainer, Any]:
-    """Build and take the first step: eagerly if compiling fails, with half the micro-batch if memory runs out."""
+    """Build and take the first step: eagerly if compiling fails. Raises TooTight; what else it raises ends the run."""
     seed = spec.protocol.seed + repeat
-    micro = spec.micro_batch_size
     compiled = compiling.is_possible(spec.workload.compile, spec.kind, trace.warnings)
     while True:
         start = clock()
-        trainer = build(spec, root, seed, micro, trace, clock, compiled)
+        trainer = build(spec, root, seed, trace, clock, compiled)
         trace.facts["build_s"] = clock() - start
         if repeat == 0:
             before = evaluate(trainer, root)
@@ -151,24 +157,32 @@ def first_step(
         trainer.device.reset_peak_memory()
         try:
             seconds, _, loss = trainer.step()
+            _check_headroom(trainer, trace)
         except Exception as error:
-            if trainer.device.is_out_of_memory(error) and micro > 1 and trainer.group.size == 1:
-                micro //= 2
-                trace.warnings.append(
-                    f"micro-batch {micro * 2} ran out of memory; the global batch is kept with {micro}"
-                )
-            elif trainer.loss.compiled and not trainer.device.is_out_of_memory(error):
-                # Whatever it was: if it is the model's own error, the eager step raises it again, and more clearly.
-                trainer.loss.give_up(compiling.reason_of(error))
-                compiled = False
-            else:
-                raise  # several processes start anew with a smaller one: the others wait inside their step
             trainer.close()
+            if not trainer.loss.compiled or isinstance(error, MemoryError) or trainer.device.is_out_of_memory(error):
+                raise
+            # Whatever it was: if it is the model's own error, the eager step raises it again, and more clearly.
+            trainer.loss.give_up(compiling.reason_of(error))
+            compiled = False
             continue
         seconds += sum(trainer.step()[0] for _ in range(1, trainer.device.compiling_steps))
         trace.facts.update(first_step_s=seconds, compiled=trainer.loss.compiled)
-        trace.facts["compile_s"] = trainer.loss.compile_s if trainer.loss.compiled else trainer.device.compile_s()
+        compile_s = trainer.loss.compile_s if trainer.loss.compiled else trainer.device.compile_s()
+        if compile_s is not None:
+            trace.facts["compile_s"] = compile_s
         return trainer, loss
+
+
+def _check_headroom(trainer: Trainer, trace: Trace) -> None:
+    """Raises TooTight while fewer items at a time can be tried; a warning where they cannot."""
+    used = trainer.device.peak_memory_bytes() - trace.facts["runtime_memory_bytes"]
+    available = trace.facts["available_memory_bytes"]
+    if is_tight(used, available):
+        said = f"the first step took {used:,} of {available:,} bytes, which leaves less than {HEADROOM:.0%}"
+        if trainer.spec.micro_batch_size > 1:
+            raise TooTight(said)
+        trace.warnings.append(f"{said}; it may run out of memory")
 
 
 def evaluate(trainer: Trainer, root: Path) -> dict[str, float]:

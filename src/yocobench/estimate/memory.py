@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from yocobench.bench.fit import HEADROOM
 from yocobench.bench.measurement import Detected
 from yocobench.schema import Instance, Precision
 
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 
 UNSEEN_SHARE = 0.93
 """Of the nominal memory, what a guest sees at least (2 to 7 % less: vantage-sh/ec2instances.info, 2025-12)."""
-HEADROOM = 0.10
-"""Share of the memory that a fit leaves free."""
 RUNTIME_BYTES = 700 * 2**20
 """Interpreter, torch, loader and one device context (about 450 MiB resident on a CPU, 500 to 800 MiB on CUDA)."""
 TRACED_BATCHES = (2, 512)

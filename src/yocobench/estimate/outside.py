@@ -29,6 +29,7 @@ from omegaconf import OmegaConf
 from pydantic import ValidationError
 
 from yocobench.bench import hardware
+from yocobench.bench.fit import HEADROOM
 from yocobench.estimate import device as devices
 from yocobench.estimate import interval, memory
 from yocobench.estimate.calibration import Calibration
@@ -116,7 +117,7 @@ def estimate_module(
     fixed = found.parameter_bytes + found.gradient_bytes + found.optimizer_state_bytes
     needed = fixed + found.peak_activation_bytes
     have = memory.usable_bytes(target, hardware.detect()) if isinstance(target, Instance) else None
-    if have is not None and needed > have * (1 - memory.HEADROOM) - memory.RUNTIME_BYTES:
+    if have is not None and needed > have * (1 - HEADROOM) - memory.RUNTIME_BYTES:
         reason = f"needs {needed / 2**30:.1f} GiB for {items} items, has {have / 2**30:.1f}"
         return NoEstimate(name, target.name, reason, needed, have)
     try:

@@ -6,6 +6,7 @@ import dataclasses
 import math
 from dataclasses import dataclass
 
+from yocobench.bench.fit import HEADROOM
 from yocobench.bench.measurement import Detected
 from yocobench.estimate import memory
 from yocobench.schema import AcceleratorKind, Instance, WorkloadConfig
@@ -80,7 +81,7 @@ def split(workload: WorkloadConfig, instance: Instance, need: memory.MemoryNeed 
         if fitting is not None:
             return Split(count, fitting, share // fitting, sharded=one is not need)
     least = memory.splits(share)[-1]
-    needed = (needs[-1].peak_bytes(least) + memory.RUNTIME_BYTES) / (1 - memory.HEADROOM)  # as largest_fit counts
+    needed = (needs[-1].peak_bytes(least) + memory.RUNTIME_BYTES) / (1 - HEADROOM)  # as largest_fit counts
     raise TooLarge(Split(count, least, share // least), needed, available)
 
 

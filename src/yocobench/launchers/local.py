@@ -23,9 +23,9 @@ from typing import Any
 
 import psutil
 
-from yocobench.bench import hardware
+from yocobench.bench import fit, hardware
 from yocobench.bench.measurement import Detected, Measurement, Outcome, RepeatResult
-from yocobench.bench.system import Sampler
+from yocobench.bench.system import Sampler, oom_kills
 from yocobench.bench.versions import versions
 from yocobench.launchers.base import Launcher, Progress
 from yocobench.launchers.signals import stop_requests
@@ -44,6 +44,7 @@ class _Told:
     facts: dict[str, Any] = field(default_factory=dict)
     step_times_s: list[float] = field(default_factory=list)
     data_wait_s: list[float] = field(default_factory=list)
+    killed_for_memory: bool = False
 
 
 class LocalLauncher(Launcher):
@@ -56,13 +57,19 @@ class LocalLauncher(Launcher):
 
     is_free = True
 
-    def __init__(self, boxes: int = 1, rendezvous: str | None = None):
+    def __init__(self, repeat: int | None = None, boxes: int = 1, rendezvous: str | None = None) -> None:
+        """`repeat`: only this one of the protocol's, so that a sweep can take cells in turn; null: all of them."""
         if boxes < 1 or (boxes > 1) != (rendezvous is not None):
             raise ValueError(f"boxes ({boxes}) above 1 and rendezvous ({rendezvous}) belong together")
-        self.boxes, self.rendezvous = boxes, rendezvous or "localhost:0"
+        self.only, self.boxes, self.rendezvous = repeat, boxes, rendezvous or "localhost:0"
 
     def run(self, spec: CellSpec, instance: Instance, root: Path, report: Callable[[Progress], None]) -> Measurement:
         """See Launcher.run. Raises ValueError for a user's mistake found while measuring, RuntimeError for a bug."""
+        repeats = spec.protocol.repeats
+        if self.only is not None and not 0 <= self.only < repeats:
+            raise ValueError(
+                f"launcher.repeat: {self.only} is not one of 0 to {repeats - 1} (protocol.repeats: {repeats})"
+            )
         detected = hardware.detect()
         refused = hardware.mismatch(detected, instance)
         if refused is not None:
@@ -76,12 +83,14 @@ class LocalLauncher(Launcher):
             raise ValueError(f"workload.processes ({spec.processes}) cannot be shared by launcher.boxes ({self.boxes})")
         repeats: list[RepeatResult] = []
         with Sampler(SAMPLE_EVERY_S) as sampler, stop_requests() as stop:
-            for number in range(spec.protocol.repeats):
+            for number in range(spec.protocol.repeats) if self.only is None else [self.only]:
                 found = self._fitting(spec, number, root, report, stop)
                 if found is None:
                     reason = "this box took part; the one with rank 0 has the numbers"
                     return Measurement(outcome="unmeasured", reason=reason, source="measured", detected=detected)
                 repeats.append(found)
+                if found.micro_batch_size is not None:
+                    spec = fit.at(spec, found.micro_batch_size)  # found once, for all repeats
                 if repeats[-1].outcome != "ok":
                     break  # what ended one repeat would end the next: keep the money
         last = repeats[-1]
@@ -99,19 +108,23 @@ class LocalLauncher(Launcher):
     def _fitting(
         self, spec: CellSpec, number: int, root: Path, report: Callable[[Progress], None], stop: list[int]
     ) -> RepeatResult | None:
-        """One repeat; a group whose first step runs out of memory starts anew with half the micro-batch."""
+        """One repeat, with fewer items at a time where memory runs out before the first step is done."""
+        failed: list[RepeatResult] = []
         while True:
             found = self._repeat(spec, number, root, report, stop)
-            half = spec.micro_batch_size // 2
-            grown = found is not None and found.outcome == "out_of_memory" and found.first_step_s is None
-            if not grown or spec.processes == 1 or spec.micro_batch_size % 2:
-                return found
-            spec = spec.model_copy(update={"micro_batch_size": half, "accumulation_steps": spec.accumulation_steps * 2})
+            if found is None:
+                return None
+            fewer = fit.smaller(spec)
+            if not fit.ran_out_at_once(found) or fewer is None:
+                return fit.with_tries(found, failed)
+            failed.append(found)
+            spec = fewer
 
     def _repeat(
         self, spec: CellSpec, number: int, root: Path, report: Callable[[Progress], None], stop: list[int]
     ) -> RepeatResult | None:
         """One repeat in a process, or a group of them, of its own; null on a box without rank 0."""
+        available, kills = psutil.virtual_memory().available, oom_kills()
         with tempfile.TemporaryDirectory(prefix="yocobench-") as folder:
             spec_file, out_file, log_file, pipe = (Path(folder) / n for n in ("spec", "out.json", "stderr", "progress"))
             spec_file.write_text(spec.model_dump_json(by_alias=True))
@@ -142,6 +155,9 @@ class LocalLauncher(Launcher):
                 return _partial(number, verdict["outcome"], verdict["reason"], started_at, told, spec)
             error = relative(log_file.read_text(errors="replace").strip())
             asked = bool(stop) and not timed_out
+            if child.returncode == -signal.SIGKILL and kills is not None and oom_kills() != kills:
+                told.killed_for_memory = True
+                told.facts.setdefault("available_memory_bytes", available)
             return _without_result(child.returncode, error, number, started_at, told, spec, timed_out, asked)
 
     def _entry(self, spec: CellSpec, number: int) -> list[str]:
@@ -243,11 +259,14 @@ def _without_result(
         outcome, reason = "timeout", _timeout_reason(spec)
     elif asked:
         outcome, reason = "interrupted", f"stopped after {len(told.step_times_s)} timed steps"
+    elif told.killed_for_memory:
+        outcome = "out_of_memory"
+        reason = f"the kernel killed it for want of memory after {len(told.step_times_s)} timed steps"
     elif status < 0:
         name = signal.Signals(-status).name
         outcome, reason = "killed", f"the process died of {name} after {len(told.step_times_s)} timed steps"
         if name == "SIGKILL":
-            reason += "; if nobody killed it, the kernel ran out of memory (see dmesg)"
+            reason += "; if nobody killed it, the kernel may have run out of memory (see dmesg)"
     else:
         raise RuntimeError(f"{spec.label}, repeat {number}: exit status {status}\n{error}")
     return _partial(number, outcome, reason, started_at, told, spec)
@@ -255,6 +274,7 @@ def _without_result(
 
 def _partial(number: int, outcome: Outcome, reason: str, started_at: str, told: _Told, spec: CellSpec) -> RepeatResult:
     """The record of a repeat from what it had told."""
+    facts = {"micro_batch_size": spec.micro_batch_size, "accumulation_steps": spec.accumulation_steps, **told.facts}
     return RepeatResult(
         repeat=number,
         outcome=outcome,
@@ -263,5 +283,5 @@ def _partial(number: int, outcome: Outcome, reason: str, started_at: str, told: 
         precision=spec.precision,
         step_times_s=tuple(told.step_times_s),
         data_wait_s=tuple(told.data_wait_s),
-        **told.facts,
+        **facts,
     )

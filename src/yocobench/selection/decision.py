@@ -101,6 +101,8 @@ class Row(Stated):
     """Price cut at which it draws level with the chosen one; null: no cut would do, or it is chosen."""
     wins_if_faster_percent: float | None
     """Gain in throughput at which it draws level; null: no gain would do, or it is chosen."""
+    energy_j_per_million_samples: float | None = None
+    """Energy of the metered parts of its machine; null: none is metered, or it was not measured."""
     bound_by: str | None
     """What limits its speed."""
     calibrated_on: str | None

@@ -52,8 +52,8 @@ def judge(losses: Sequence[Curve], reference: Sequence[Curve]) -> tuple[bool | N
         if not abs(found[i] - mean[i]) <= half[i]:  # not: a loss that is no number leaves it too
             low, high = mean[i] - half[i], mean[i] + half[i]
             return False, (
-                f"not equal work: over timed steps {edges[i] + 1} to {edges[i + 1]} its loss is {found[i]:.4g}, "
-                f"outside {low:.4g} to {high:.4g}, the band of {n} runs in fp32"
+                f"diverged, not equal work: over timed steps {edges[i] + 1} to {edges[i + 1]} its loss is "
+                f"{found[i]:.4g}, outside {low:.4g} to {high:.4g}, the band of {n} runs in fp32"
             )
     return True, ""
 

@@ -122,6 +122,8 @@ class Candidate(Frozen):
     cell_key: str | None
     equal_work: bool | None = None
     """Is its loss curve in the band of the reference precision (equal_work.py)? Null: nothing to compare."""
+    energy_j_per_million_samples: NonNegative | None = None
+    """Of what is metered on its machine (bench/energy.py); null: nothing is."""
     warnings: tuple[str, ...] = ()
     """What to keep in mind about its number."""
 

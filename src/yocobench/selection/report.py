@@ -78,8 +78,14 @@ def _section(decision: Decision) -> str:
 def _rows(decision: Decision) -> str:
     if not decision.rows:
         return "No candidate has a number."
-    header = ("instance", "source", "hours", "cost, USD", "speed-up", "cost ratio", "best", "front", "why")
-    return table(header, [cells(row, decision) for row in decision.rows])
+    header = ["instance", "source", "hours", "cost, USD", "speed-up", "cost ratio", "best", "front", "why"]
+    body = [[*cells(row, decision)] for row in decision.rows]
+    energies = [row.energy_j_per_million_samples for row in decision.rows]
+    if any(energy is not None for energy in energies):  # metered on some machine: a column before the last
+        header.insert(-1, f"kJ per million {decision.asked.sample_unit}s")
+        for line, energy in zip(body, energies, strict=True):
+            line.insert(-1, "" if energy is None else number(energy / 1000))
+    return table(header, body)
 
 
 def cells(row: Row, decision: Decision) -> tuple[str, ...]:

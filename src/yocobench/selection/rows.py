@@ -48,6 +48,7 @@ def _row(one: Scored, baseline: Scored | None, on_front: bool, ranking: Ranking)
         can_be_chosen=not one.barred,
         equal_work=one.candidate.equal_work,
         on_front=on_front,
+        energy_j_per_million_samples=one.candidate.energy_j_per_million_samples,
         bound_by=one.rate.bound_by,
         calibrated_on=one.rate.calibrated_on,
         why=phrases.why(one, ranking),

@@ -59,7 +59,7 @@ def log_receipt(store: Store, receipt: Receipt, costs: Mapping[str, float], arti
     _log_files(store, run_id, receipt, artifacts)
     for repeat in measurement.repeats:
         child = {"mlflow.parentRunId": run_id, "level": part, "outcome": repeat.outcome, "reason": repeat.reason}
-        child |= records.stability_tags(repeat, receipt.spec.protocol.target_relative_half_width)
+        child |= records.verdict_tags(repeat, receipt.spec.protocol.target_relative_half_width)
         _log_repeat(store, repeat, f"{receipt.spec.label} #{repeat.repeat}", tags | child, params)
     store.client.set_terminated(run_id, _status(measurement.outcome), end_ms)
     return run_id

@@ -43,6 +43,8 @@ class RecordedRepeat(Frozen):
     steal_share: float | None = None
     other_share: float | None = None
     cpu_throttle_events: int | None = None
+    energy_j_per_million_samples: float | None = None
+    """Of what is metered (tag energy_source)."""
     peak_memory_bytes: int | None = None
     final_loss: float | None = None
     flops_per_sample: float | None = None
@@ -87,9 +89,12 @@ def repeat_metrics(repeat: RepeatResult) -> dict[str, float]:
         "num_parameters": repeat.num_parameters,
         "flops_per_sample": repeat.flops_per_sample,
         "peak_memory_bytes": repeat.peak_memory_bytes,
+        "available_memory_bytes": repeat.available_memory_bytes,
+        "runtime_memory_bytes": repeat.runtime_memory_bytes,
         "load_average_start": repeat.load_average_start,
         "load_average_end": repeat.load_average_end,
         **_activity(repeat),
+        **_energy(repeat),
         **_heldout(repeat.heldout),
     }
     if repeat.build_s is not None:
@@ -126,10 +131,22 @@ def _activity(repeat: RepeatResult) -> dict[str, float | None]:
     }
 
 
-def stability_tags(repeat: RepeatResult, target: float) -> dict[str, str]:
-    """The verdict on its steps and the reasons (bench/stability.py); none where they are too few."""
+def _energy(repeat: RepeatResult) -> dict[str, float]:
+    """Joules of the timed steps, by meter and in all; per million samples, which is what compares."""
+    if not repeat.energy_j or repeat.samples_per_step is None or not repeat.step_times_s:
+        return {}
+    total = sum(repeat.energy_j.values())
+    per_million = total / (repeat.samples_per_step * len(repeat.step_times_s)) * 1e6
+    parts = {f"energy_{meter}_j": joules for meter, joules in repeat.energy_j.items()}
+    return {**parts, "energy_j": total, "energy_j_per_million_samples": per_million}
+
+
+def verdict_tags(repeat: RepeatResult, target: float) -> dict[str, str]:
+    """The verdict on its steps, the reasons (bench/stability.py), what metered its energy; none where unknown."""
+    meters = {"energy_source": "+".join(sorted(repeat.energy_j))} if repeat.energy_j else {}
     found = stability(repeat.step_times_s, repeat.activity, target)
-    return {} if found is None else {"stability": found.verdict, "stability_reasons": "; ".join(found.reasons)}
+    said = {} if found is None else {"stability": found.verdict, "stability_reasons": "; ".join(found.reasons)}
+    return said | meters
 
 
 def cell_metrics(measurement: Measurement) -> dict[str, float]:

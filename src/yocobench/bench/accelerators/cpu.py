@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import resource
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -14,6 +16,14 @@ from torch import Tensor, nn
 
 from yocobench.bench.accelerators.base import MAX_GRADIENT_NORM, default_threads, map_tensors
 from yocobench.schema import AcceleratorKind, Precision
+
+CGROUP = Path("/sys/fs/cgroup")
+CGROUP_FILES = (
+    (CGROUP / "memory.max", CGROUP / "memory.current"),
+    (CGROUP / "memory/memory.limit_in_bytes", CGROUP / "memory/memory.usage_in_bytes"),
+)
+"""Limit and use of the container, as cgroups v2 and v1 tell them inside it."""
+OUT_OF_MEMORY = ("can't allocate memory", "std::bad_alloc")
 
 
 class Device:
@@ -75,19 +85,35 @@ class Device:
         return None
 
     def reset_peak_memory(self) -> None:
-        """The kernel keeps the peak of the process; a repeat is a process of its own."""
+        """Linux forgets the peak when it is asked to (proc(5), clear_refs); elsewhere a repeat is its own process."""
+        with contextlib.suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")
 
     def peak_memory_bytes(self) -> int:
-        """Largest resident set of this process so far."""
+        """Largest resident set of this process since then.
+
+        Not from getrusage where it can be helped: on Linux a process inherits that figure from the one that started it.
+        """
+        with contextlib.suppress(OSError):
+            for line in Path("/proc/self/status").read_text().splitlines():
+                if line.startswith("VmHWM:"):
+                    return int(line.split()[1]) * 1024
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak if sys.platform == "darwin" else peak * 1024  # Linux counts KiB
 
     def available_memory_bytes(self) -> int:
-        """What the kernel would give without swapping."""
-        return int(psutil.virtual_memory().available)
+        """What the kernel would give without swapping, within the container's and the process's own limits."""
+        left = [int(psutil.virtual_memory().available)]
+        for limit, used in CGROUP_FILES:
+            with contextlib.suppress(OSError, ValueError):  # no such controller here, or "max"
+                left.append(int(limit.read_text()) - int(used.read_text()))
+        address_space, _ = resource.getrlimit(resource.RLIMIT_AS)
+        if address_space != resource.RLIM_INFINITY:
+            left.append(address_space - psutil.Process().memory_info().vms)
+        return max(0, min(left))
 
     def is_out_of_memory(self, error: BaseException) -> bool:
-        """Allocation failures of Python and of torch's CPU allocator."""
+        """Allocation failures of Python, of torch's CPU allocator and of the C++ below it."""
         return isinstance(error, MemoryError) or (
-            isinstance(error, RuntimeError) and "can't allocate memory" in str(error).lower()
+            isinstance(error, RuntimeError) and any(words in str(error).lower() for words in OUT_OF_MEMORY)
         )

@@ -1,0 +1,40 @@
+"""The search for a micro-batch that fits; with real memory: test_local_launcher.py."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from examples import spec
+from yocobench.bench.accelerators import open_device
+from yocobench.bench.fit import at, is_tight, smaller
+
+
+def sizes(micro, total):
+    cell = spec("local")
+    cell = cell.model_copy(update={"workload": cell.workload.model_copy(update={"global_batch_size": total})})
+    one = at(cell, micro)
+    while one is not None:
+        yield one.micro_batch_size, one.accumulation_steps
+        one = smaller(one)
+
+
+def test_each_try_has_fewer_items_and_the_same_global_batch():
+    assert list(sizes(24, 24)) == [(24, 1), (12, 2), (6, 4), (3, 8), (1, 24)]
+    assert list(sizes(7, 7)) == [(7, 1), (1, 7)]
+    assert list(sizes(4, 12)) == [(4, 3), (2, 6), (1, 12)]
+
+
+def test_a_tenth_of_the_memory_is_left_free():
+    assert not is_tight(900, 1000)
+    assert is_tight(901, 1000)
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux forgets a peak when asked to")
+def test_the_peak_of_a_cpu_process_is_counted_anew_for_the_training_steps():
+    device = open_device("cpu")
+    kept = torch.ones(256, 2**18)  # 256 MiB, as an evaluation might take
+    high = device.peak_memory_bytes()
+    del kept
+    device.reset_peak_memory()
+    assert device.peak_memory_bytes() < high - 200 * 2**20
