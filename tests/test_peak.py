@@ -34,9 +34,9 @@ def composed(*overrides: str) -> Config:
         return config.load(compose(config_name="config", overrides=list(overrides)))
 
 
-def measured(detected: Detected | None) -> Measurement:
+def measured(detected: Detected | None, **more: object) -> Measurement:
     """1.3e12 FLOP/s in fp16: steps of half a second, 100 samples each, at 6.5e9 FLOP a sample."""
-    one = repeat(precision="fp16", flops_per_sample=6.5e9)
+    one = repeat(**{"precision": "fp16", "flops_per_sample": 6.5e9, **more})
     return Measurement(outcome="ok", reason="", source="measured", detected=detected, repeats=(one,))
 
 
@@ -63,6 +63,14 @@ def test_the_peak_of_a_cpu_is_flops_a_cycle_times_clock_times_cores():
 def test_utilisation_is_stated_for_a_type_whose_peak_is_known():
     # The T4 peaks at 65 TFLOP/s in fp16: 1.3e12 / 65e12.
     assert train.figures(composed("instance=g4dn.xlarge"), measured(None))["mfu"] == pytest.approx(0.02)
+
+
+def test_the_peak_is_that_of_all_that_trained():
+    assert train.figures(composed("instance=g4dn.xlarge"), measured(None, processes=4))["mfu"] == pytest.approx(0.005)
+    # One of the two cores of a chip with 190 TFLOP/s in bf16; then both.
+    for processes, expected in ((1, 1.3 / 95), (2, 1.3 / 190)):
+        found = measured(None, precision="bf16", processes=processes)
+        assert train.figures(composed("instance=trn1.2xlarge"), found)["mfu"] == pytest.approx(expected)
 
 
 def test_utilisation_is_stated_for_this_host_when_its_chip_is_in_the_catalogue():

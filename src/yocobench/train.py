@@ -88,7 +88,7 @@ def figures(cfg: Config, measurement: Measurement) -> dict[str, float]:
     if rate is not None and good and good[0].precision:
         seen = measurement.detected if cfg.instance.detect else None
         chip = detected_chip(seen) if seen else cfg.instance.chip
-        peak = peak_flops_per_second(chip, cfg.instance.hardware, good[0].precision)
+        peak = peak_flops_per_second(chip, cfg.instance.hardware, good[0].precision, _accelerators(cfg, measurement))
         if peak is not None:
             found["mfu"] = rate / peak
     if "cost_usd" in measurement.extra:  # a launcher that saw the bill knows better
@@ -100,6 +100,14 @@ def figures(cfg: Config, measurement: Measurement) -> dict[str, float]:
         found["billed_s"] = spent_s
         found["cost_usd"] = float(price.price_usd_per_hour) * spent_s / 3600
     return found
+
+
+def _accelerators(cfg: Config, measurement: Measurement) -> float:
+    """How many trained: one for each process, of which several share a Neuron chip."""
+    processes = next((r.processes for r in measurement.repeats if r.processes), 1)
+    shape = cfg.instance.hardware or measurement.detected
+    cores = shape.neuron_cores if shape else None
+    return processes * shape.accelerator_count / cores if shape and cores else processes
 
 
 def keep(record: Receipt, path: Path, root: Path, console: Console, costs: dict[str, float]) -> None:
