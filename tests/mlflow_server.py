@@ -31,7 +31,7 @@ def free_port() -> int:
 def server(*arguments: str, more: Mapping[str, str] | None = None) -> Iterator[str]:
     """`mlflow server` with these arguments and more environment; its address. Ended in the end, with its workers."""
     port = free_port()
-    command = [sys.executable, "-m", "mlflow", "server", *FLAGS, "--port", str(port), *arguments]
+    command = [sys.executable, "-m", "mlflow", "server", *arguments, *FLAGS, "--port", str(port)]  # the last one counts
     process = subprocess.Popen(
         command, env=os.environ | ENVIRONMENT | dict(more or {}), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
