@@ -31,6 +31,7 @@ from yocobench.bench.activity import Watch
 from yocobench.bench.agent import ENDED_EARLY
 from yocobench.bench.energy import Meter
 from yocobench.bench.follow import follow
+from yocobench.bench.loading import Rates, input_bound, loader_rates
 from yocobench.bench.measurement import Outcome, RepeatResult
 from yocobench.bench.stability import MIN_WARMUP_STEPS, is_stationary
 from yocobench.bench.statistics import relative_half_width
@@ -67,6 +68,7 @@ def run(spec: CellSpec, repeat: int, root: Path, tell: Tell, trace: Trace) -> No
             tell({"phase": "evaluate"})
             trace.heldout.update(evaluate(trainer, root))
             trace.facts["scaling_efficiency"] = scaling_efficiency(trainer, trace.step_times_s)
+        _look_at_input(trainer, repeat, root, trace)
     finally:
         trainer.close()
 
@@ -136,6 +138,23 @@ def _timed(trainer: Trainer, tell: Tell, trace: Trace) -> None:
         trace.facts["harness_s"] = trainer.clock() - started - elapsed
         trace.facts.update(activity=watch.seen(), energy_j=meter.used_j())
         gc.enable()
+
+
+def _look_at_input(trainer: Trainer, repeat: int, root: Path, trace: Trace) -> None:
+    """The loader's own rates, once a cell, and a warning where it holds the steps up."""
+    spec = trainer.spec
+    rates = Rates(None, None)
+    if repeat == 0 and spec.dataset_path is not None and spec.dataset_items is not None:
+        data, micro = root / spec.dataset_path, trainer.micro_batch_size
+        try:
+            rates = loader_rates(trainer.workload, data, spec.dataset_items, micro, spec.protocol.seed, trainer.clock)
+        except ValueError as error:  # a damaged file that no timed step met: the measurement stands
+            trace.warnings.append(f"the loader alone was not measured: {error}")
+    trace.facts["loader_samples_per_second_cold"] = rates.cold
+    trace.facts["loader_samples_per_second_warm"] = rates.warm
+    bound = input_bound(trace.step_times_s, trace.data_wait_s, trace.facts["samples_per_step"], rates)
+    if bound is not None:
+        trace.warnings.append(bound)
 
 
 def _finite(losses: list[Tensor], trace: Trace, keep: bool = True) -> None:

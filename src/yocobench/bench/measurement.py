@@ -93,6 +93,10 @@ class RepeatResult(Frozen):
     """The part of each timed step spent waiting for the batch."""
     harness_s: float | None = None
     """Wall time of the measuring loop outside the timed steps."""
+    loader_samples_per_second_cold: float | None = None
+    """Of the loader alone, files read from disk; null: not measured, or the kernel kept them in memory."""
+    loader_samples_per_second_warm: float | None = None
+    """Of the loader alone, files in memory."""
     losses: tuple[float, ...] = ()
     """Training loss per timed step (mean over the global batch)."""
     skipped_steps: int | None = None

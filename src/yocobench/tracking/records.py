@@ -86,6 +86,8 @@ def repeat_metrics(repeat: RepeatResult) -> dict[str, float]:
         "num_steps": len(repeat.step_times_s),
         "skipped_steps": repeat.skipped_steps,
         "scaling_efficiency": repeat.scaling_efficiency,
+        "loader_samples_per_second_cold": repeat.loader_samples_per_second_cold,
+        "loader_samples_per_second_warm": repeat.loader_samples_per_second_warm,
         "num_parameters": repeat.num_parameters,
         "flops_per_sample": repeat.flops_per_sample,
         "peak_memory_bytes": repeat.peak_memory_bytes,

@@ -51,6 +51,10 @@ class Workload(ABC):
         batches = self.batches(data, num_items, batch_size, seed)
         return batches if size == 1 else itertools.islice(batches, rank, None, size)
 
+    def data_files(self, data: Path, num_items: int) -> list[Path]:
+        """Files that the first `num_items` are read from, to measure loading from disk. Empty: not measured."""
+        return []
+
     @abstractmethod
     def example_batch(self, batch_size: int) -> Batch:
         """A batch of the right shapes and dtypes on the default device, for tracing; its values do not matter."""

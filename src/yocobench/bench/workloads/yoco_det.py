@@ -86,6 +86,10 @@ class YocoDet(Workload):
         self._streams.append(loader.stream(split, self.form, batch_size, seed, workers, rank, size))
         return self._streams[-1]
 
+    def data_files(self, data: Path, num_items: int) -> list[Path]:
+        """The JPEG files."""
+        return self._split(data, "train", num_items).paths
+
     def example_batch(self, batch_size: int) -> loader.DetectionBatch:
         """Black images without objects."""
         size = self.form.image_size_px

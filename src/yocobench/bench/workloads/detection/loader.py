@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -42,8 +41,8 @@ def augmented(split: CocoSplit, index: int, form: Form, rng: np.random.Generator
     boxes, visible = augment.clip_boxes(placement.to_canvas(split.boxes[index]), size)
     boxes, labels = boxes[visible], split.labels[index][visible]
     if rng.random() < 0.5:
-        image, boxes = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT), augment.flip_boxes(boxes, size)
-    return np.asarray(image), boxes, labels
+        image, boxes = image[:, ::-1], augment.flip_boxes(boxes, size)
+    return image, boxes, labels
 
 
 def plain(split: CocoSplit, index: int, form: Form) -> tuple[Item, augment.Placement]:
@@ -52,7 +51,7 @@ def plain(split: CocoSplit, index: int, form: Form) -> tuple[Item, augment.Place
     placement = augment.letterbox((width, height), form.image_size_px)
     image = augment.read_image(split.paths[index], placement)
     image = augment.on_canvas(image, placement, form.image_size_px)
-    return (np.asarray(image), placement.to_canvas(split.boxes[index]), split.labels[index]), placement
+    return (image, placement.to_canvas(split.boxes[index]), split.labels[index]), placement
 
 
 def collate(items: list[Item], form: Form) -> DetectionBatch:

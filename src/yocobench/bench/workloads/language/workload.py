@@ -67,6 +67,10 @@ class LanguageWorkload(Workload):
         tokens = self._open(data / "train.bin").tokens[:num_items]
         return map(torch.from_numpy, windows(tokens, self.sequence_length, batch_size, seed))
 
+    def data_files(self, data: Path, num_items: int) -> list[Path]:
+        """The token file."""
+        return [data / "train.bin"]
+
     def example_batch(self, batch_size: int) -> Tensor:
         """Zeros of a batch's shape."""
         return torch.zeros(batch_size, self.sequence_length + 1, dtype=torch.int64)

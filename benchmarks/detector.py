@@ -1,0 +1,127 @@
+"""How fast the detector trains on this CPU, against the same network as torch's own layers run it.
+
+    python benchmarks/detector.py                      # the two-core size, minutes (compiling takes most of them)
+    python benchmarks/detector.py --size plan          # the plan's own: width 1, 224 px
+    python benchmarks/detector.py --profile            # also: where the time of a step goes
+
+Modes take turns, a step each, in every round; rows are medians over the rounds, the ratio is of medians, against
+`torch eager fp32` (torch's layers, activations in place, channels-last memory). A step has forward, loss, backward,
+clipping and optimiser; its batch is there. Clock: the wall; let nothing else run. bf16 modes need AMX or AVX512-BF16.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import statistics
+import time
+import types
+from collections.abc import Callable
+from contextlib import nullcontext
+
+import torch
+from torch import nn
+
+from yocobench.bench.accelerators.base import MAX_GRADIENT_NORM
+from yocobench.bench.workloads.detection.layers import DepthwiseConv
+from yocobench.bench.workloads.yoco_det import YocoDet
+from yocobench.selection.report import table
+
+SIZES = {
+    "two-core": {"width": 0.35, "image_size_px": 96, "output_stride": 8},
+    "plan": {"width": 1.0, "image_size_px": 224, "output_stride": 32},
+}
+MODES = ("torch eager fp32", "ours eager fp32", "torch eager bf16", "ours eager bf16", "ours compiled bf16")
+BATCH = 16
+
+
+def as_torch_has_it(model: nn.Module) -> None:
+    """Replace our layers' forward by torch's own, in place."""
+    for module in model.modules():
+        if isinstance(module, DepthwiseConv):
+            module.forward = types.MethodType(nn.Conv2d.forward, module)
+        if isinstance(module, nn.ReLU6):
+            module.inplace = True
+
+
+def stepper(workload: YocoDet, mode: str) -> Callable[[], None]:
+    """A step of a new model in that mode."""
+    torch.manual_seed(0)
+    model = workload.build().to(memory_format=torch.channels_last)
+    if mode.startswith("torch"):
+        as_torch_has_it(model)
+    optimizer = workload.optimizer(model)
+    loss = torch.compile(workload.loss, fullgraph=True, dynamic=False) if "compiled" in mode else workload.loss
+    images, targets, counts = workload.example_batch(BATCH)
+    images = torch.randint_like(images, 256).contiguous(memory_format=torch.channels_last)
+    targets[:, :4] = torch.tensor([8.0, 8, 40, 40, 1])
+    batch = images, targets, counts + 4
+
+    def step() -> None:
+        with torch.autocast("cpu", dtype=torch.bfloat16) if "bf16" in mode else nullcontext():
+            value = loss(model, batch)
+        value.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), MAX_GRADIENT_NORM)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    return step
+
+
+def seconds(step: Callable[[], None]) -> float:
+    """Wall time of a call."""
+    start = time.perf_counter()
+    step()
+    return time.perf_counter() - start
+
+
+def profile(step: Callable[[], None]) -> str:
+    """The operations that take most of a step, in milliseconds and share."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as seen:
+        step()
+    events = sorted(seen.key_averages(), key=lambda event: -event.self_cpu_time_total)
+    total = sum(event.self_cpu_time_total for event in events)
+    rows = [
+        [event.key[:60], f"{event.self_cpu_time_total / 1e3:.1f}", f"{event.self_cpu_time_total / total:.0%}"]
+        for event in events[:10]
+    ]
+    return table(["operation", "ms", "share"], rows)
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", choices=SIZES, default="two-core")
+    parser.add_argument("--modes", nargs="+", choices=MODES, default=MODES)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--profile", action="store_true")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    workload = YocoDet(**SIZES[options.size])
+    steps = {mode: stepper(workload, mode) for mode in options.modes}
+    for step in steps.values():
+        step()  # compiles; allocates
+        step()
+    times: dict[str, list[float]] = {mode: [] for mode in steps}
+    for _ in range(options.rounds):
+        for mode, step in steps.items():
+            times[mode].append(seconds(step))
+    first = statistics.median(times[options.modes[0]])
+    rows = []
+    for mode, taken in times.items():
+        middle = statistics.median(taken)
+        rate = workload.flops_per_sample() * BATCH / middle / 1e9
+        cells = [f"{middle * 1e3:.0f}", f"{min(taken) * 1e3:.0f}", f"{BATCH / middle:.1f}", f"{rate:.0f}"]
+        rows.append([mode, *cells, f"{first / middle:.2f}"])
+    print(
+        f"{options.size}, batch {BATCH}, {options.threads} thread(s), torch {torch.__version__}, {platform.machine()}"
+    )
+    print(table(["mode", "ms a step", "fastest", "images/s", "GFLOP/s", "ratio"], rows))
+    if options.profile:
+        for mode, step in steps.items():
+            print(f"\n{mode}\n{profile(step)}")
+
+
+if __name__ == "__main__":
+    main()
