@@ -145,7 +145,7 @@ def _look_at_input(trainer: Trainer, repeat: int, root: Path, trace: Trace) -> N
     spec = trainer.spec
     rates = Rates(None, None)
     if repeat == 0 and spec.dataset_path is not None and spec.dataset_items is not None:
-        data, micro = root / spec.dataset_path, trainer.micro_batch_size
+        data, micro = root / spec.dataset_path, trace.facts["micro_batch_size"]
         try:
             rates = loader_rates(trainer.workload, data, spec.dataset_items, micro, spec.protocol.seed, trainer.clock)
         except ValueError as error:  # a damaged file that no timed step met: the measurement stands
