@@ -152,6 +152,7 @@ class LocalLauncher(Launcher):
             left = out_file.with_suffix(".failed")  # by a rank above 0 (bench/follow.py)
             if left.is_file():
                 verdict = json.loads(left.read_text())
+                told.facts.setdefault("micro_batch_size", spec.micro_batch_size)
                 return _partial(number, verdict["outcome"], verdict["reason"], started_at, told, spec)
             error = relative(log_file.read_text(errors="replace").strip())
             asked = bool(stop) and not timed_out
