@@ -74,7 +74,7 @@ class _Shuffled(Sampler[list[tuple[int, int]]]):
     Of `size` training processes this one, `rank`, takes every size-th batch.
     """
 
-    def __init__(self, num_items: int, batch_size: int, seed: int, rank: int, size: int) -> None:
+    def __init__(self, num_items: int, batch_size: int, seed: int, rank: int = 0, size: int = 1) -> None:
         self.num_items, self.batch_size, self.seed = num_items, batch_size, seed
         self.rank, self.size = rank, size
 
