@@ -1,8 +1,8 @@
 """Memory foretold against the measured peak, both Yocos at two sizes: `python -m benchmarks memory`.
 
-Each run is a fresh process of a few steps; its peak is what every receipt states: the resident set on a CPU, what torch
-allocated on an accelerator. Foretold: estimate/memory.py, with the runtime's own memory on a CPU. Needs datasets, as
-`benchmarks/precision.py` does.
+Each run is a fresh process of a few steps, eagerly, as the trace assumes; its peak is what every receipt states: the
+resident set on a CPU, what torch allocated on an accelerator. Foretold: estimate/memory.py, with the runtime's own
+memory on a CPU. Needs the datasets, as `benchmarks/precision.py` does.
 """
 
 from __future__ import annotations
@@ -36,7 +36,12 @@ def _case(name: str, items: int, args: dict[str, Any]) -> list[Result]:
     few = {"repeats": 1, "warmup_steps": 1, "max_warmup_s": None, "min_steps": 3, "max_steps": 3}
     study = study.model_copy(update={"protocol": study.protocol.model_copy(update=few)})
     workload = base.model_copy(
-        update={"global_batch_size": items, "micro_batch_size": items, "args": {**base.args, **args}}
+        update={
+            "global_batch_size": items,
+            "micro_batch_size": items,
+            "compile": False,
+            "args": {**base.args, **args},
+        }
     )
     (subset,) = config.subsets(["smoke"])
     planned = plan_cell(study, workload, subset, config.instance("local"), hardware.detect(), ROOT)

@@ -27,7 +27,7 @@ from yocobench.selection.equal_work import FLOOR, PARTS
 
 ITEMS = {"yoco-lm": 1, "yoco-det": 4}
 """Items in a step."""
-STEPS = 40
+STEPS = 30
 SEEDS = (0, 1)
 PRECISIONS: dict[AcceleratorKind, tuple[Precision, ...]] = {"cpu": ("bf16",), "cuda": ("tf32", "bf16", "fp16")}
 
