@@ -64,6 +64,7 @@ def repository(tmp_path_factory) -> Path:
         "dvc init -q",
     ):
         run(root, *command.split())
+    shutil.copytree(REPOSITORY / ".dvc" / "plots", root / ".dvc" / "plots", dirs_exist_ok=True)
     return root
 
 
