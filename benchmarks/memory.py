@@ -33,7 +33,7 @@ def results() -> list[Result]:
 
 def _case(name: str, items: int, args: dict[str, Any]) -> list[Result]:
     study, base = config.study([]), config.workload(name)
-    few = {"repeats": 1, "warmup_steps": 1, "max_warmup_s": None, "min_steps": 3, "max_steps": 3}
+    few = {"repeats": 2, "warmup_steps": 1, "max_warmup_s": None, "min_steps": 3, "max_steps": 3}
     study = study.model_copy(update={"protocol": study.protocol.model_copy(update=few)})
     workload = base.model_copy(
         update={
@@ -45,7 +45,7 @@ def _case(name: str, items: int, args: dict[str, Any]) -> list[Result]:
     )
     (subset,) = config.subsets(["smoke"])
     planned = plan_cell(study, workload, subset, config.instance("local"), hardware.detect(), ROOT)
-    (run,) = measure(planned.spec).repeats
+    (run,) = measure(planned.spec, repeat=1).repeats
     assert run.peak_memory_bytes is not None, run.reason
     assert run.runtime_memory_bytes is not None
     need = traces.memory_need(workload, planned.spec.precision).peak_bytes(items)

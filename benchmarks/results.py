@@ -88,6 +88,6 @@ def cell(protocol: Protocol, workload: WorkloadConfig | None = None, **more: Any
     return CellSpec(**{**fields, **more})
 
 
-def measure(spec: CellSpec) -> Measurement:
-    """As `dvc repro` would, in fresh processes."""
-    return LocalLauncher().run(spec, config.instance("local"), ROOT, lambda progress: None)
+def measure(spec: CellSpec, repeat: int | None = None) -> Measurement:
+    """As `dvc repro` would, in fresh processes; `repeat`: this one only, and any but the first evaluates nothing."""
+    return LocalLauncher(repeat).run(spec, config.instance("local"), ROOT, lambda progress: None)
