@@ -18,7 +18,9 @@ from yocobench.bench import hardware
 from yocobench.bench.versions import versions
 
 BENCHMARKS = {
+    "detector": "the detector's step against torch's own layers, eager, fp32",
     "fidelity": "the short benchmark against a long run",
+    "loader": "the image loader against one made with Pillow",
     "memory": "memory foretold against the measured peak",
     "overhead": "the harness against a bare loop",
     "precision": "loss curves in lower precision against fp32",

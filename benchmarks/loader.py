@@ -1,7 +1,8 @@
 """How fast the detector's loader is, against the same loader made with Pillow, on the images of data/images.
 
-    python benchmarks/loader.py                        # a minute of one core
-    python benchmarks/loader.py --images 200 --rounds 3
+    python -m benchmarks.loader                        # a minute of one core
+    python -m benchmarks.loader --images 200 --rounds 3
+    python -m benchmarks loader                        # the first table as rows of the common one
 
 Both loaders do the same to an image: decode at a reduced size where that is enough, resize, jitter the colours, place
 on the canvas, flip. They take turns in every round, in one process, on its CPU time; medians. Then the streams that
@@ -15,11 +16,11 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import cv2
 import numpy as np
 import PIL
+from benchmarks.results import ROOT, Result
 from PIL import Image
 
 from yocobench.bench.data.images import CocoSplit
@@ -29,7 +30,7 @@ from yocobench.bench.workloads.detection.loader import Form, Item, augmented
 from yocobench.bench.workloads.yoco_det import YocoDet
 from yocobench.selection.report import table
 
-DATA = Path("data/images")
+DATA = ROOT / "data/images"
 CANVASES_PX = (96, 224)
 
 
@@ -61,19 +62,35 @@ def cpu_seconds(load: Callable[..., Item], split: CocoSplit, form: Form) -> floa
     return time.process_time() - start
 
 
+def images_per_second(split: CocoSplit, canvas_px: int, rounds: int) -> dict[str, float]:
+    """Of one core, by library; Pillow first."""
+    form = Form(canvas_px, 32)
+    times: dict[str, list[float]] = {"Pillow": [], "OpenCV": []}
+    for _ in range(rounds):
+        times["Pillow"].append(cpu_seconds(by_pillow, split, form))
+        times["OpenCV"].append(cpu_seconds(augmented, split, form))
+    return {name: len(split.paths) / statistics.median(taken) for name, taken in times.items()}
+
+
+def results() -> list[Result]:
+    """Images per second and core of the loader against Pillow's, for each canvas."""
+    split = CocoSplit.open(DATA, "train", 200)
+    rows = []
+    for canvas_px in CANVASES_PX:
+        rates = images_per_second(split, canvas_px, rounds=5)
+        ours, pillow = f"{rates['OpenCV']:.0f} images/s", f"Pillow: {rates['Pillow']:.0f} images/s"
+        ratio = rates["OpenCV"] / rates["Pillow"]
+        rows.append(Result(f"loader, {canvas_px} px, one core", ours, pillow, ratio, "", None))
+    return rows
+
+
 def compare(split: CocoSplit, rounds: int) -> str:
     """Milliseconds an image and images per second and core, Pillow and ours, for each canvas."""
     rows = []
     for canvas_px in CANVASES_PX:
-        form = Form(canvas_px, 32)
-        times: dict[str, list[float]] = {"Pillow": [], "OpenCV": []}
-        for _ in range(rounds):
-            times["Pillow"].append(cpu_seconds(by_pillow, split, form))
-            times["OpenCV"].append(cpu_seconds(augmented, split, form))
-        first = statistics.median(times["Pillow"])
-        for name, taken in times.items():
-            middle, count = statistics.median(taken), len(split.paths)
-            cells = [f"{middle / count * 1e3:.2f}", f"{count / middle:.0f}", f"{first / middle:.2f}"]
+        rates = images_per_second(split, canvas_px, rounds)
+        for name, rate in rates.items():
+            cells = [f"{1e3 / rate:.2f}", f"{rate:.0f}", f"{rate / rates['Pillow']:.2f}"]
             rows.append([f"{canvas_px} px", name, *cells])
     return table(["canvas", "library", "ms an image", "images/s a core", "ratio"], rows)
 

@@ -10,7 +10,8 @@ from PIL import Image
 from dataset_cases import QUIET, tree, write_coco
 from dataset_cases import image_params as params
 from yocobench.bench.data import digest, read_manifest, subset_items
-from yocobench.bench.data.images import CocoSplit, decode
+from yocobench.bench.data.images import CocoSplit
+from yocobench.bench.data.jpeg import decode
 from yocobench.datasets import images, render
 from yocobench.schema import Subset
 

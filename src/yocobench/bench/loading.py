@@ -66,7 +66,8 @@ def _evict_one(path: Path) -> bool:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)  # pages not yet written out are kept otherwise
-        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        for _ in range(2):  # pages just read may lie in a CPU's own list, out of the first call's reach
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
         os.preadv(descriptor, [bytearray(1)], 0, os.RWF_NOWAIT)
     except BlockingIOError:
         return True  # reading would have to wait for the disk

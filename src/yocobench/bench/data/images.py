@@ -1,29 +1,18 @@
-"""A split of images in COCO layout: where the JPEG files lie and what is in them. Augmentation is the workload's."""
+"""A split of images in COCO layout: where the JPEG files lie and what is in them. Decoding is jpeg.py's work."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
-import cv2
 import numpy as np
-from PIL import Image
 
 Split = Literal["train", "heldout"]
 Pixels = np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]
 Boxes = np.ndarray[tuple[int, int], np.dtype[np.float32]]
 Labels = np.ndarray[tuple[int], np.dtype[np.int64]]
-REDUCTIONS = {
-    1: 0,
-    2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
-    4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
-    8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
-}
-"""OpenCV's flags for decoding at a part of each side; together with IMREAD_COLOR_RGB the image has its colours."""
-
-cv2.setNumThreads(0)  # a loader has a process for each core; threads on images this small only cost
 
 
 @dataclass(frozen=True)
@@ -83,34 +72,6 @@ def read_json(path: Path, hint: str) -> Any:
         offset = len(text[: error.pos].encode())
         state = "empty" if not text.strip() else "cut short or not JSON"
         raise ValueError(f"{path} is {state} at byte {offset} of {len(content)}: {error.msg}") from None
-
-
-def decode(path: Path, reduction: int = 1) -> Pixels:
-    """Pixels (height, width, 3), red first, of a JPEG file, as they are stored: an EXIF rotation is not applied.
-
-    `reduction`, a key of REDUCTIONS: let the decoder skip detail and return an image smaller by that factor (sides
-    rounded up). Raises ValueError naming the file when it is missing or damaged.
-    """
-    try:
-        content = np.fromfile(path, np.uint8)
-    except FileNotFoundError:
-        raise ValueError(f"{path} does not exist; make the dataset again with: dvc repro -f dataset@images") from None
-    except OSError as error:
-        raise ValueError(f"{path} cannot be decoded: {error}") from None
-    try:
-        pixels = cv2.imdecode(content, REDUCTIONS[reduction] | cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
-    except cv2.error:  # an empty file, or one that claims more pixels than OpenCV allows
-        pixels = None
-    return _decode_slowly(path) if pixels is None else cast(Pixels, pixels)
-
-
-def _decode_slowly(path: Path) -> Pixels:
-    """By Pillow, which says what is wrong where OpenCV only refuses, and reads a few kinds that OpenCV does not."""
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path} cannot be decoded: {error}") from None
 
 
 def _corners(objects: list[dict[str, Any]], width: int, height: int) -> Boxes:

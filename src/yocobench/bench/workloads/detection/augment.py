@@ -14,7 +14,8 @@ from typing import cast
 import cv2
 import numpy as np
 
-from yocobench.bench.data.images import REDUCTIONS, Pixels, decode
+from yocobench.bench.data.images import Pixels
+from yocobench.bench.data.jpeg import REDUCTIONS, decode
 
 GREY = (114, 114, 114)
 """Colour of the canvas beside the image."""
