@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import resource
 import sys
 from collections.abc import Iterator
@@ -24,6 +25,20 @@ CGROUP_FILES = (
 )
 """Limit and use of the container, as cgroups v2 and v1 tell them inside it."""
 OUT_OF_MEMORY = ("can't allocate memory", "std::bad_alloc")
+# Parameters of glibc's mallopt (malloc.h).
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+
+
+def keep_freed_memory() -> bool:
+    """Let the C library keep what a step frees for the next step; False where it is not glibc.
+
+    It would give large blocks back to the kernel, which clears every page anew: 154,000 page faults and 13 % of a step
+    of yoco-lm tiny on one core of an EPYC (2026-11-23). The peak stays, what is in use between peaks does not shrink.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is None:
+        return False
+    return bool(mallopt(M_MMAP_MAX, 0)) and bool(mallopt(M_TRIM_THRESHOLD, -1))
 
 
 class Device:
@@ -39,7 +54,8 @@ class Device:
         self.device = torch.device("cpu")
 
     def prepare(self, threads: int | None) -> int:
-        """One thread for each physical core that is this process's."""
+        """One thread for each physical core that is this process's, and memory that is kept."""
+        keep_freed_memory()
         torch.set_num_threads(threads or default_threads())
         return torch.get_num_threads()
 

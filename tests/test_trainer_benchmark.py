@@ -1,0 +1,46 @@
+"""The yardstick of benchmarks/trainer.py itself: its sums, by hand."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def bench():
+    path = Path(__file__).parents[1] / "benchmarks" / "trainer.py"
+    spec = importlib.util.spec_from_file_location("benchmark_of_the_trainer", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def contestant(bench, model, seconds, rates):
+    """100 FLOPs and 20 tokens a step."""
+    return bench.Contestant(model, "eager", None, 100.0, 20, list(seconds), list(rates))
+
+
+def test_utilisation_is_against_the_products_beside_the_step(bench):
+    # 100 FLOPs in 2 s beside 80 FLOP/s: 62.5 %; in 4 s beside 50 FLOP/s, when others took half of the host: 50 %
+    assert contestant(bench, "a", (2, 4), (80, 50)).utilisation() == [0.625, 0.5]
+
+
+def test_the_ratio_is_taken_round_by_round_at_equal_speed_of_the_host(bench):
+    # rounds: 2 s against 3 s on an equal host: 1.5; 4 s against 3 s while the host was half as fast: 1.5; 1 s, 1 s: 1
+    one = contestant(bench, "one", (2, 4, 1), (80, 40, 80))
+    other = contestant(bench, "transformer", (3, 3, 1), (80, 80, 80))
+    assert bench.median_ratio(one, other) == pytest.approx(1.5)
+    first, second = bench.rows([one, other], length=512, threads=1)
+    assert first == ("512", "1", "one", "eager", "62.5 %", "62 to 125", "1.50", "10", "0")
+    assert second[6] == "1.00"
+
+
+def test_a_step_has_as_many_tokens_at_every_length(bench, tmp_path):
+    for length, sequences in ((512, 4), (2048, 1), (4096, 1)):
+        order = bench.spec("transformer", "eager", "tiny", length, 1, tmp_path)
+        assert order.workload.global_batch_size == sequences
+        assert order.workload.compile is False
