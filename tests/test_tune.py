@@ -102,10 +102,10 @@ def planned(*overrides):
 
 
 def test_the_winner_is_what_the_cell_is_measured_by(study, monkeypatch, capsys):  # noqa: F811
-    add_toy(study, "waiting", sleep_s=0.2, num_workers=0)
+    add_toy(study, "waiting", sleep_s=0.6, num_workers=0)  # or 0.06 s: far beyond what a busy host adds
     monkeypatch.setattr(tune, "space_of", lambda planned, detected: {"num_workers": [0, 9]})
     before = planned()
-    fast = ["protocol.min_steps=3", "protocol.max_steps=12", "protocol.warmup_steps=1", "tune.trial_s=1"]
+    fast = ["protocol.min_steps=5", "protocol.max_steps=12", "protocol.warmup_steps=1", "tune.trial_s=1"]
     assert tune.main(composed("workload=waiting", "instance=local", *fast)) == 0
     path = study / "conf/tuned/waiting/local.yaml"
     text = yaml.safe_load(path.read_text())
