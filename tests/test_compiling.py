@@ -121,7 +121,7 @@ def test_a_model_that_does_not_compile_is_measured_eagerly(tmp_path: Path):
     assert torch.isfinite(loss)
     assert trainer.loss.compiled is False
     assert trace.facts["compiled"] is False
-    assert trace.facts["compile_s"] is None
+    assert "compile_s" not in trace.facts
     (said,) = trace.warnings
     assert said.startswith("torch.compile failed, steps ran eagerly: Unsupported: Data-dependent branching: ")
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import psutil
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -124,13 +125,12 @@ def _leave_interrupts_to_parent(_worker: int) -> None:
 
 
 def default_workers() -> int:
-    """All CPUs where an accelerator trains; else one worker for every eight CPUs, since the CPUs train.
+    """One for each physical core where an accelerator trains; else one for every four, since the cores train.
 
     The training processes of a box share them.
     """
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    cpus = max(1, cpus // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
-    return cpus if torch.accelerator.is_available() else max(1, cpus // 8)
+    cores = max(1, (psutil.cpu_count(logical=False) or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    return cores if torch.accelerator.is_available() else max(1, cores // 4)
 
 
 def stream(
