@@ -27,7 +27,9 @@ def python(code: str, cwd: Path, **options: object) -> subprocess.Popen[str]:
 
 
 def runs_of(store, condition=""):
-    return store.client.search_runs([store.experiment_id], condition, max_results=1000)
+    """All but those that only fold a sweep."""
+    found = store.client.search_runs([store.experiment_id], condition, max_results=1000)
+    return [run for run in found if run.data.tags["level"] != "sweep"]
 
 
 @pytest.mark.slow
