@@ -148,15 +148,17 @@ def test_out_of_memory_is_an_outcome():
 
 
 def test_a_step_that_really_runs_out_of_memory_is_tried_with_half_the_items_until_it_fits():
-    # 400 MiB for the process: 8 items keep 800, 4 keep 400, 2 keep 200.
-    found = measure(spec(micro=8, item_mib=100, limit_mib=400))
+    # 440 MiB for the process: 8 items keep 800, 4 keep 400 (more than nine tenths), 2 keep 200.
+    found = measure(spec(micro=8, item_mib=100, limit_mib=440))
     assert found.outcome == "ok"
     first, second = found.repeats
     assert (first.micro_batch_size, first.accumulation_steps, first.samples_per_step) == (2, 4, 8)
-    assert [text.partition(":")[0] for text in first.warnings] == ["micro-batch 8", "micro-batch 4"]
+    tried = [text.partition(":")[0] for text in first.warnings if text.startswith("micro-batch")]
+    assert tried == ["micro-batch 8", "micro-batch 4"]
     assert "you tried to allocate 838860800 bytes" in first.warnings[0]
-    assert first.available_memory_bytes <= 400 * 2**20
-    assert (second.micro_batch_size, second.warnings) == (2, ())  # what was found is not searched for again
+    assert first.available_memory_bytes <= 440 * 2**20
+    assert second.micro_batch_size == 2  # what was found is not searched for again
+    assert not any(text.startswith("micro-batch") for text in second.warnings)
 
 
 def test_a_first_step_that_leaves_too_little_asks_for_fewer_items_or_warns_where_there_are_none(monkeypatch):
