@@ -148,16 +148,18 @@ def test_out_of_memory_is_an_outcome():
 
 
 def test_a_step_that_really_runs_out_of_memory_is_tried_with_half_the_items_until_it_fits():
-    # 440 MiB for the process: 8 items keep 800, 4 keep 400 (more than nine tenths), 2 keep 200.
-    found = measure(spec(micro=8, item_mib=100, limit_mib=440))
+    # 880 MiB for the process: 8 items keep 1600, 4 keep 800 (more than nine tenths), 2 keep 400.
+    found = measure(spec(micro=8, item_mib=200, limit_mib=880))
     assert found.outcome == "ok"
     first, second = found.repeats
-    assert (first.micro_batch_size, first.accumulation_steps, first.samples_per_step) == (2, 4, 8)
+    fitting = first.micro_batch_size  # what else the process maps differs from run to run
+    assert fitting in (1, 2)
+    assert (fitting * first.accumulation_steps, first.samples_per_step) == (8, 8)
     tried = [text.partition(":")[0] for text in first.warnings if text.startswith("micro-batch")]
-    assert tried == ["micro-batch 8", "micro-batch 4"]
-    assert "you tried to allocate 838860800 bytes" in first.warnings[0]
-    assert first.available_memory_bytes <= 440 * 2**20
-    assert second.micro_batch_size == 2  # what was found is not searched for again
+    assert tried == ["micro-batch 8", "micro-batch 4", "micro-batch 2"][: 4 - fitting]
+    assert "you tried to allocate 1677721600 bytes" in first.warnings[0]
+    assert first.available_memory_bytes <= 880 * 2**20
+    assert second.micro_batch_size == fitting  # what was found is not searched for again
     assert not any(text.startswith("micro-batch") for text in second.warnings)
 
 
