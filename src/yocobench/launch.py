@@ -10,7 +10,7 @@ at once. Ctrl-C and SIGTERM end every box.
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
@@ -21,10 +21,11 @@ from yocobench.fleet import Box
 from yocobench.launchers import build_launcher
 from yocobench.launchers.signals import INTERRUPTED_STATUS, stop_requests
 from yocobench.outlook import Outlook
-from yocobench.plan import PlannedCell, plan_cell
+from yocobench.plan import PlannedCell, plan_cells
 from yocobench.progress import Screen
 from yocobench.receipt import write_atomic
 from yocobench.schema import CellSpec, Config
+from yocobench.selection.decision import Decision
 
 LAUNCHED = Path("data/launched.txt")
 RECEIPTS = Path("results/receipts")
@@ -94,33 +95,28 @@ def _weigh(
         why = worth.why_not(box.cell, outlook.cfg, known)
         if why and box.cell is not cell and not box.is_gone:
             fleet.give_up(box, why)
-    wasted = {other.spec.label: worth.why_not(other, outlook.cfg, known) for other in waiting}
-    for label, why in wasted.items():
-        if why:
-            screen.say(f"{label}: not started, {why}")
-    return worth.in_order([other for other in waiting if not wasted[other.spec.label]], known)
+    return _worth_a_start(waiting, outlook.cfg, known, screen.say)
 
 
 def worthwhile(missing: list[PlannedCell], cfg: Config, root: Path) -> list[PlannedCell]:
     """Those that could still win, best value first; says of the others why not."""
-    known = worth.decisions(cfg, root)
-    wasted = {cell.spec.label: worth.why_not(cell, cfg, known) for cell in missing}
+    return _worth_a_start(missing, cfg, worth.decisions(cfg, root), print)
+
+
+def _worth_a_start(
+    waiting: list[PlannedCell], cfg: Config, known: dict[str, Decision], say: Callable[[str], None]
+) -> list[PlannedCell]:
+    wasted = {cell.spec.label: worth.why_not(cell, cfg, known) for cell in waiting}
     for label, why in wasted.items():
         if why:
-            print(f"{label}: not started, {why}")
-    return worth.in_order([cell for cell in missing if not wasted[cell.spec.label]], known)
+            say(f"{label}: not started, {why}")
+    return worth.in_order([cell for cell in waiting if not wasted[cell.spec.label]], known)
 
 
 def cells(cfg: Config, root: Path) -> Iterator[PlannedCell]:
     """The study's cells that may run at all."""
-    detected = hardware.detect()
     instances = [one for one in config.instances(cfg.instances) if not one.detect]
-    for workload in map(config.workload, cfg.workloads):
-        for subset in config.subsets(cfg.subsets):
-            for instance in instances:
-                planned = plan_cell(cfg, workload, subset, instance, detected, root)
-                if planned.exclusion is None:
-                    yield planned
+    return (planned for planned in plan_cells(cfg, instances, hardware.detect(), root) if planned.exclusion is None)
 
 
 def path_of(spec: CellSpec, root: Path) -> Path:

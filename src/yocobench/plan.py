@@ -10,6 +10,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import functools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -124,18 +125,24 @@ def detected_chip(detected: Detected) -> Chip | None:
     return None
 
 
+def plan_cells(study: Study, instances: list[Instance], detected: Detected, root: Path) -> Iterator[PlannedCell]:
+    """Every cell of the study's workloads and subsets on these instances, in the order of params.yaml."""
+    subsets = config.subsets(study.subsets)
+    for workload in map(config.workload, study.workloads):
+        for subset in subsets:
+            for instance in instances:
+                yield plan_cell(study, workload, subset, instance, detected, root)
+
+
 def main(cfg: Config) -> None:
     """Plan every cell of the study."""
     root, detected = config.root(), hardware.detect()
-    instances = config.instances(cfg.instances)
     counts: collections.Counter[str] = collections.Counter()
-    for workload in map(config.workload, cfg.workloads):
-        for subset in config.subsets(cfg.subsets):
-            for instance in instances:
-                planned = plan_cell(cfg, workload, subset, instance, detected, root)
-                path = root / PLAN / workload.name / subset.name / f"{instance.name}.json"
-                receipt.write_atomic(path, planned.model_dump_json(by_alias=True, indent=1) + "\n")
-                counts[planned.exclusion.outcome if planned.exclusion else "to run"] += 1
+    for planned in plan_cells(cfg, config.instances(cfg.instances), detected, root):
+        spec = planned.spec
+        path = root / PLAN / spec.workload.name / spec.subset / f"{spec.instance}.json"
+        receipt.write_atomic(path, planned.model_dump_json(by_alias=True, indent=1) + "\n")
+        counts[planned.exclusion.outcome if planned.exclusion else "to run"] += 1
     said = ", ".join(f"{count} {what}" for what, count in sorted(counts.items()))
     print(f"{counts.total()} cells on {detected.cpu_model}, {detected.accelerator_name or 'no accelerator'}: {said}")
 
