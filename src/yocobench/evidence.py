@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from yocobench.bench import stability
-from yocobench.bench.measurement import HostActivity
+from yocobench.bench.measurement import HostActivity, Source
 from yocobench.bench.statistics import pooled_rate
 from yocobench.estimate import extrapolate
 from yocobench.plan import PlannedCell
@@ -85,14 +85,19 @@ def references(everything: Sequence[Evidence]) -> dict[str, list[tuple[float, ..
 def measured_rate(repeats: Sequence[RecordedRepeat]) -> Rate:
     """Mean throughput over repeats with its 95 % interval (bench/statistics.py)."""
     half = repeats[0].step_time_relative_half_width or 0.0
-    mean, low, high = pooled_rate([r.samples_per_second for r in repeats], half)
+    return rate_over([r.samples_per_second for r in repeats], half, repeats[0].source)
+
+
+def rate_over(rates: Sequence[float], step_half_width: float, source: Source) -> Rate:
+    """The rate of repeats that ran at these, in samples per second; `step_half_width` counts for a single one."""
+    mean, low, high = pooled_rate(rates, step_half_width)
     return Rate(
         samples_per_second=mean,
         low_samples_per_second=max(low, mean * 1e-3),
         high_samples_per_second=high,
-        source=repeats[0].source,
-        degrees_of_freedom=len(repeats) - 1 or None,
-        calibrated_on=f"{len(repeats)} repeat(s)",
+        source=source,
+        degrees_of_freedom=len(rates) - 1 or None,
+        calibrated_on=f"{len(rates)} repeat(s)",
     )
 
 

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 
 from yocobench import worth
 from yocobench.bench.measurement import Measurement
-from yocobench.bench.statistics import summarize
-from yocobench.evidence import REFERENCE
+from yocobench.bench.statistics import relative_half_width, throughput
+from yocobench.evidence import REFERENCE, rate_over
 from yocobench.receipt import write_atomic
 from yocobench.schema import CellSpec, Config
 from yocobench.selection import decision as layout
 from yocobench.selection import equal_work
 from yocobench.selection.decide import decide_workload
 from yocobench.selection.decision import Decision
-from yocobench.selection.model import Candidate, Rate
+from yocobench.selection.model import Candidate
 
 if TYPE_CHECKING:
     from yocobench.compare import Gathered
@@ -52,22 +52,14 @@ def with_measured(
     known: Candidate, spec: CellSpec, measurement: Measurement, references: dict[str, list[tuple[float, ...]]]
 ) -> Candidate:
     """The candidate with that rate, if it is the cell's own and the work was equal as far as one can tell."""
-    summary = summarize(measurement)
-    if known.instance != spec.instance or known.subset != spec.subset or summary.samples_per_second is None:
+    good = [repeat for repeat in measurement.repeats if repeat.outcome == "ok" and repeat.step_times_s]
+    if known.instance != spec.instance or known.subset != spec.subset or not good:
         return known
-    assert summary.samples_per_second_low is not None
-    assert summary.samples_per_second_high is not None
     if spec.precision != REFERENCE:
-        curves = [repeat.losses for repeat in measurement.repeats if repeat.outcome == "ok" and repeat.losses]
+        curves = [repeat.losses for repeat in good if repeat.losses]
         equal, why = equal_work.judge(curves, references.get(spec.subset, ()))
         if equal is False:
             return known.model_copy(update={"can_be_chosen": False, "reason": why, "equal_work": False})
-    mean = summary.samples_per_second
-    rate = Rate(
-        samples_per_second=mean,
-        low_samples_per_second=min(mean, max(summary.samples_per_second_low, mean * 1e-3)),
-        high_samples_per_second=max(mean, summary.samples_per_second_high),
-        source=measurement.source,
-        degrees_of_freedom=summary.repeats_ok - 1 or None,
-    )
+    half = relative_half_width(good[0].step_times_s)
+    rate = rate_over([throughput(repeat) for repeat in good], half, measurement.source)
     return known.model_copy(update={"status": "measured", "reason": "", "rate": rate})
