@@ -1,22 +1,13 @@
 """The yardstick of benchmarks/decision.py itself. Run: pytest tests/test_selection_benchmark.py"""
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import pytest
+
+import benchmark_modules
 
 
 @pytest.fixture(scope="module")
 def bench():
-    path = Path(__file__).parents[1] / "benchmarks" / "decision.py"
-    spec = importlib.util.spec_from_file_location("benchmark_of_decisions", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return benchmark_modules.load("decision")
 
 
 def task(bench, name, old_h, new_h):

@@ -1,22 +1,13 @@
 """The yardstick of benchmarks/trainer.py itself: its sums, by hand."""
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import pytest
+
+import benchmark_modules
 
 
 @pytest.fixture(scope="module")
 def bench():
-    path = Path(__file__).parents[1] / "benchmarks" / "trainer.py"
-    spec = importlib.util.spec_from_file_location("benchmark_of_the_trainer", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return benchmark_modules.load("trainer")
 
 
 def contestant(bench, model, seconds, rates):
