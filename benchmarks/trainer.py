@@ -5,7 +5,7 @@
     python benchmarks/trainer.py --size small --lengths 1024 --modes compiled
 
 In a slice (a sequence length and a number of threads) all models take turns, a step each, in every round; before and
-after each step stands a product of two fp32 matrices. A row says:
+after each step stands a product of two matrices of the slice's precision. A row says:
 
     MFU       useful FLOPs of the step over its time, as a share of the rate of the two products beside it: what other
               tenants of the host take away is taken from both
@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
 import os
 import statistics
 import tempfile
@@ -31,10 +32,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from yocobench.bench import hardware
 from yocobench.bench.data.text import TOKEN_DTYPE, header
 from yocobench.bench.trainer import Trace, Trainer, first_step
 from yocobench.bench.workloads.yoco_lm import SIZES
-from yocobench.schema import CellSpec, Protocol, WorkloadConfig
+from yocobench.schema import CellSpec, Precision, Protocol, WorkloadConfig
 from yocobench.selection.report import table
 
 MODELS = {
@@ -47,6 +49,17 @@ TOKENS_PER_STEP = 2048
 PRODUCT = 2048
 """Rows of the square matrices: 17 GFLOP, near the processor's best on any that we know of."""
 SETTLING_STEPS = 2
+DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+@dataclasses.dataclass(frozen=True)
+class Slice:
+    """What its contestants have in common."""
+
+    size: str
+    length: int
+    threads: int
+    precision: Precision
 
 
 @dataclasses.dataclass
@@ -72,19 +85,19 @@ class Contestant:
         return [self.tokens_per_step / seconds / rate for seconds, rate in pairs]
 
 
-def spec(model: str, mode: str, size: str, length: int, threads: int, data: Path) -> CellSpec:
+def spec(model: str, mode: str, slice_: Slice, data: Path) -> CellSpec:
     """A work order for a contestant, on random tokens."""
     target, args = MODELS[model]
-    sequences = max(1, TOKENS_PER_STEP // length)
+    sequences = max(1, TOKENS_PER_STEP // slice_.length)
     workload = WorkloadConfig(
         name="contestant",
         _target_=target,
         data="text",
         sample_unit="token",
         global_batch_size=sequences,
-        threads=threads,
+        threads=slice_.threads,
         compile=mode == "compiled",
-        args={"size": size, "sequence_length": length, **args},
+        args={"size": slice_.size, "sequence_length": slice_.length, **args},
     )
     return CellSpec(
         workload=workload,
@@ -94,7 +107,7 @@ def spec(model: str, mode: str, size: str, length: int, threads: int, data: Path
         dataset_md5=None,
         instance="local",
         kind="cpu",
-        precision="fp32",
+        precision=slice_.precision,
         accelerator_count=0,
         micro_batch_size=sequences,
         accumulation_steps=1,
@@ -125,9 +138,9 @@ def enter(model: str, mode: str, order: CellSpec, clock: Callable[[], float]) ->
     return Contestant(model, mode, trainer, trace.facts["flops_per_sample"] * tokens, tokens)
 
 
-def compete(contestants: list[Contestant], rounds: int, clock: Callable[[], float]) -> None:
-    """Rounds of a step each, between products."""
-    a, b = torch.randn(PRODUCT, PRODUCT), torch.randn(PRODUCT, PRODUCT)
+def compete(contestants: list[Contestant], rounds: int, clock: Callable[[], float], dtype: torch.dtype) -> None:
+    """Rounds of a step each, between products of matrices of `dtype`."""
+    a, b = (torch.randn(PRODUCT, PRODUCT).to(dtype) for _ in range(2))
 
     def product_rate() -> float:
         start = clock()
@@ -146,15 +159,16 @@ def compete(contestants: list[Contestant], rounds: int, clock: Callable[[], floa
             before = after
 
 
-def rows(contestants: list[Contestant], length: int, threads: int) -> Iterator[tuple[str, ...]]:
+def rows(contestants: list[Contestant], slice_: Slice) -> Iterator[tuple[str, ...]]:
     """What a slice found."""
     baseline = {one.mode: one for one in contestants if one.model == BASELINE}
     for one in contestants:
         shares = one.utilisation()
         ratio = "" if one.mode not in baseline else f"{median_ratio(one, baseline[one.mode]):.2f}"
         yield (
-            str(length),
-            str(threads),
+            str(slice_.length),
+            str(slice_.threads),
+            slice_.precision,
             one.model,
             one.mode,
             f"{100 * statistics.median(shares):.1f} %",
@@ -171,24 +185,18 @@ def median_ratio(one: Contestant, other: Contestant) -> float:
     return statistics.median(mine / theirs for mine, theirs in pairs)
 
 
-def run_slice(
-    models: list[str], modes: list[str], size: str, length: int, threads: int, rounds: int
-) -> Iterator[tuple[str, ...]]:
+def run_slice(models: list[str], modes: list[str], slice_: Slice, rounds: int) -> Iterator[tuple[str, ...]]:
     """Build all, let them take turns, give the rows."""
-    clock = time.process_time if threads == 1 else time.perf_counter
+    clock = time.process_time if slice_.threads == 1 else time.perf_counter
     torch.compiler.reset()  # else the limit of recompilations counts all slices together
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder)
-        vocab_size = SIZES[size].vocab_size
+        vocab_size = SIZES[slice_.size].vocab_size
         tokens = np.random.default_rng(0).integers(vocab_size, size=64 * TOKENS_PER_STEP).astype(TOKEN_DTYPE)
         (data / "train.bin").write_bytes(header(vocab_size, len(tokens)) + tokens.tobytes())
-        made = [
-            enter(model, mode, spec(model, mode, size, length, threads, data), clock)
-            for mode in modes
-            for model in models
-        ]
-        compete(made, rounds, clock)
-        yield from rows(made, length, threads)
+        made = [enter(model, mode, spec(model, mode, slice_, data), clock) for mode in modes for model in models]
+        compete(made, rounds, clock, DTYPES[slice_.precision])
+        yield from rows(made, slice_)
 
 
 def main() -> None:
@@ -196,15 +204,16 @@ def main() -> None:
     parser.add_argument("--size", default="tiny", choices=[name for name in SIZES if name in ("tiny", "small")])
     parser.add_argument("--lengths", nargs="+", type=int, default=[512, 2048], metavar="TOKENS")
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2], metavar="N")
+    parser.add_argument("--precisions", nargs="+", choices=DTYPES, default=[hardware.precision(hardware.detect())])
     parser.add_argument("--modes", nargs="+", choices=("eager", "compiled"), default=["eager", "compiled"])
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
     parser.add_argument("--rounds", type=int, default=7)
     options = parser.parse_args()
     found: list[tuple[str, ...]] = []
-    for threads in options.threads:
-        for length in options.lengths:
-            found += run_slice(options.models, options.modes, options.size, length, threads, options.rounds)
-    head = ("T", "threads", "model", "mode", "MFU", "range, %", "ratio", "tokens/s", "product, GFLOP/s")
+    for precision, threads, length in itertools.product(options.precisions, options.threads, options.lengths):
+        slice_ = Slice(options.size, length, threads, precision)
+        found += run_slice(options.models, options.modes, slice_, options.rounds)
+    head = ("T", "threads", "precision", "model", "mode", "MFU", "range, %", "ratio", "tokens/s", "product, GFLOP/s")
     print(f"size {options.size}, torch {torch.__version__}, load average {os.getloadavg()[0]:.1f}\n")
     print(table(head, found))
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._dynamo.utils import counters
 from torch._inductor import config as inductor
 
 from test_local_launcher import spec
@@ -13,6 +14,23 @@ from yocobench.bench import compiling, hardware
 from yocobench.bench.compiling import Loss
 from yocobench.bench.trainer import Trace, first_step
 from yocobench.schema import CellSpec
+
+
+class Doubled(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:
+        return 2 * x
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> Tensor:
+        return 2 * gradient
+
+
+class OwnBackward(Toy):
+    """With a backward pass of its own, as the Yocos have."""
+
+    def loss(self, model: nn.Module, batch: Tensor) -> Tensor:
+        return Doubled.apply(super().loss(model, batch))
 
 
 class Chatty(Toy):
@@ -135,9 +153,15 @@ def test_an_error_of_the_model_itself_is_raised_as_it_is(tmp_path: Path):
 @pytest.mark.slow
 def test_compiled_code_stays_in_the_projects_cache_for_the_next_repeat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
-    trace = Trace()
+    cell, trace = compiled(spec(), True, target=f"{__name__}.OwnBackward"), Trace()
+    hits = []
     with inductor.patch(cpp_cache_precompile_headers=False):  # they pay off over many kernels only
-        trainer, _ = first_step(compiled(spec(), True), tmp_path, 0, trace, counting_clock())
+        for _ in range(2):
+            torch.compiler.reset()
+            counters.clear()
+            trainer, _ = first_step(cell, tmp_path, 0, trace, counting_clock())
+            hits.append(counters["aot_autograd"]["autograd_cache_hit"])
     assert (trace.warnings, trainer.loss.compiled) == ([], True)
     assert trace.facts["compile_s"] > 0
     assert any((tmp_path / compiling.CACHE / hardware.host_id()).rglob("*.so"))
+    assert hits == [0, 1]

@@ -25,13 +25,13 @@ def test_the_ratio_is_taken_round_by_round_at_equal_speed_of_the_host(bench):
     one = contestant(bench, "one", (2, 4, 1), (80, 40, 80))
     other = contestant(bench, "transformer", (3, 3, 1), (80, 80, 80))
     assert bench.median_ratio(one, other) == pytest.approx(1.5)
-    first, second = bench.rows([one, other], length=512, threads=1)
-    assert first == ("512", "1", "one", "eager", "62.5 %", "62 to 125", "1.50", "10", "0")
-    assert second[6] == "1.00"
+    first, second = bench.rows([one, other], bench.Slice("tiny", 512, 1, "bf16"))
+    assert first == ("512", "1", "bf16", "one", "eager", "62.5 %", "62 to 125", "1.50", "10", "0")
+    assert second[7] == "1.00"
 
 
 def test_a_step_has_as_many_tokens_at_every_length(bench, tmp_path):
     for length, sequences in ((512, 4), (2048, 1), (4096, 1)):
-        order = bench.spec("transformer", "eager", "tiny", length, 1, tmp_path)
+        order = bench.spec("transformer", "eager", bench.Slice("tiny", length, 1, "fp32"), tmp_path)
         assert order.workload.global_batch_size == sequences
         assert order.workload.compile is False

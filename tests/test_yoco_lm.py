@@ -9,6 +9,7 @@ from torch import Tensor
 
 from yocobench.bench.data.text import TOKEN_DTYPE, header
 from yocobench.bench.workloads.language.attention import SharedKeysValues
+from yocobench.bench.workloads.language.blocks import HAS_AMX
 from yocobench.bench.workloads.language.yoco import Yoco, YocoShape
 from yocobench.bench.workloads.yoco_lm import YocoLM
 
@@ -105,6 +106,29 @@ def test_the_loss_is_one_graph_without_breaks(mixer: str):
     model.zero_grad()
     model(ids, targets).backward()
     torch.testing.assert_close(found, model.embed.weight.grad)
+
+
+@pytest.mark.skipif(HAS_AMX, reason="with AMX tiles torch's own kernel is kept")
+def test_compiled_the_cross_decoder_attends_in_blocks_to_the_same_loss_and_gradients():
+    model = small_model("gated-retention", chunk=64, num_layers=2).float()
+    ids, targets = token_ids(2, 256), token_ids(2, 256)
+    called: list[str] = []
+
+    def noting(graph: torch.fx.GraphModule, _inputs: object):
+        called.extend(str(node.target) for node in graph.graph.nodes)
+        return graph.forward
+
+    torch.compiler.reset()
+    loss = torch.compile(model, fullgraph=True, dynamic=False, backend=noting)(ids, targets)
+    loss.backward()
+    found = {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
+    assert not [name for name in called if "scaled_dot_product" in name]
+    model.zero_grad()
+    expected = model(ids, targets)
+    expected.backward()
+    torch.testing.assert_close(loss, expected)
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(found[name], parameter.grad, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("mixer", MIXERS)

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from yocobench.bench.workloads.language.attention import SelfAttention, expand_heads, sliding_window_attention
+from yocobench.bench.workloads.language.blocks import block_of, blocked_causal_attention, blocks_pay
 from yocobench.bench.workloads.language.layers import rope_tables, rotate
 from yocobench.bench.workloads.language.retention import (
     GatedRetention,
@@ -116,3 +117,43 @@ def test_self_attention_without_a_window_keeps_everything_before():
     out, cache = layer.step(x[:, 5:], 5, cache)
     torch.testing.assert_close(out, layer(x)[:, 5:], **EXACT)
     assert cache[0].shape[2] == 6
+
+
+# --- causal attention in blocks -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("length", "heads", "shared"), [(256, 4, 2), (384, 3, 3), (128, 2, 1)])
+def test_blocks_give_what_attention_over_repeated_keys_gives_in_values_and_gradients(length, heads, shared):
+    generator = torch.Generator().manual_seed(length)
+    q = torch.randn(2, heads, length, 8, generator=generator, dtype=torch.float64, requires_grad=True)
+    k, v = (
+        torch.randn(2, shared, length, 8, generator=generator, dtype=torch.float64, requires_grad=True)
+        for _ in range(2)
+    )
+    forms = [
+        blocked_causal_attention(q, k, v),
+        F.scaled_dot_product_attention(q, expand_heads(k, heads), expand_heads(v, heads), is_causal=True),
+    ]
+    weights = torch.randn(forms[0].shape, generator=generator, dtype=torch.float64)
+    ours, theirs = (torch.autograd.grad((form * weights).sum(), (q, k, v)) for form in forms)
+    torch.testing.assert_close(forms[0], forms[1], **EXACT)
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, other, **EXACT)
+
+
+def test_very_large_scores_stay_finite_in_blocks():
+    q, k = (torch.full((1, 1, 256, 4), 300.0, requires_grad=True) for _ in range(2))
+    v = torch.randn(1, 1, 256, 4, requires_grad=True)
+    out = blocked_causal_attention(q, k, v)
+    out.sum().backward()
+    # all scores are equal: the last query takes the mean of all values
+    torch.testing.assert_close(out[0, 0, -1], v[0, 0].mean(0), rtol=1e-4, atol=1e-5)
+    assert all(x.grad.isfinite().all() for x in (q, k, v))
+
+
+def test_a_sequence_is_cut_into_sixteen_blocks_at_most():
+    assert [block_of(length) for length in (256, 512, 2048, 4096, 16384)] == [128, 128, 128, 256, 1024]
+
+
+def test_uncompiled_code_takes_no_blocks():
+    assert not blocks_pay(torch.zeros(1, 1, 512, 4))

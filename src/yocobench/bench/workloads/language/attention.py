@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from yocobench.bench.workloads.language.blocks import blocked_causal_attention, blocks_pay
 from yocobench.bench.workloads.language.layers import linear, merge_heads, rope_tables, rotate, split_heads
 
 MAX_BLOCK = 256
@@ -124,10 +125,16 @@ class CrossAttention(nn.Module):
         self.out = linear(width, width)
 
     def forward(self, x: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        """The last tokens x (B, n, d) over all T keys (B, h, T, dh), causally: n is T (training) or 1 (decoding)."""
+        """The last tokens x (B, n, d) over all T keys (B, h, T, dh), causally: n is T (training) or 1 (decoding).
+
+        Heads of keys and values are expanded, but for training where blocks_pay() says that blocks are faster.
+        """
         start = keys.shape[2] - x.shape[1]
         assert start == 0 or x.shape[1] == 1, (keys.shape, x.shape)
         q = rotate(split_heads(self.q(x), self.num_heads), rope_tables(self.head_dim, start, x.shape[1], x))
-        attended = causal_attention(q, keys, values) if start == 0 else F.scaled_dot_product_attention(q, keys, values)
+        if start > 0:
+            attended = F.scaled_dot_product_attention(q, keys, values)
+        else:
+            attended = (blocked_causal_attention if blocks_pay(keys) else causal_attention)(q, keys, values)
         out: Tensor = self.out(merge_heads(attended))
         return out

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from yocobench.bench.workloads.language.attention import CrossAttention, SelfAttention, SharedKeysValues, expand_heads
+from yocobench.bench.workloads.language.blocks import blocks_pay
 from yocobench.bench.workloads.language.layers import RMSNorm, SelfLayer, SwiGLU, embedding, linear, next_token_loss
 from yocobench.bench.workloads.language.retention import GatedRetention
 
@@ -153,7 +154,8 @@ class Yoco(nn.Module):
         return x
 
     def _cross(self, x: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        keys, values = expand_heads(keys, self.shape.num_heads), expand_heads(values, self.shape.num_heads)
+        if x.shape[1] < keys.shape[2] or not blocks_pay(keys):
+            keys, values = expand_heads(keys, self.shape.num_heads), expand_heads(values, self.shape.num_heads)
         for layer in self.cross_decoder:
             x = layer(x, keys, values)
         logits: Tensor = self.head(self.norm(x))
