@@ -1,8 +1,8 @@
 """Memory foretold against the measured peak, both Yocos at two sizes: `python -m benchmarks memory`.
 
-Each run is a fresh process of a few steps, eagerly, as the trace assumes; its peak is what every receipt states: the
-resident set on a CPU, what torch allocated on an accelerator. Foretold: estimate/memory.py, with the runtime's own
-memory on a CPU. Needs the datasets, as `benchmarks/precision.py` does.
+Each run is a fresh process of a few steps, compiled where the study would compile; its peak is what every receipt
+states: the resident set on a CPU, what torch allocated on an accelerator. Foretold: estimate/memory.py, with the
+runtime's own memory on a CPU. Needs the datasets, as `benchmarks/precision.py` does.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ CASES: tuple[tuple[str, int, dict[str, Any]], ...] = (
 
 
 def results() -> list[Result]:
-    """Two rows for each case: the step's own memory, and the process's with its runtime."""
-    return [row for case in CASES for row in _case(*case)]
+    """A row for each case."""
+    return [_case(*case) for case in CASES]
 
 
-def _case(name: str, items: int, args: dict[str, Any]) -> list[Result]:
+def _case(name: str, items: int, args: dict[str, Any]) -> Result:
     study, base = config.study([]), config.workload(name)
     few = {"repeats": 2, "warmup_steps": 1, "max_warmup_s": None, "min_steps": 3, "max_steps": 3}
     study = study.model_copy(update={"protocol": study.protocol.model_copy(update=few)})
@@ -39,7 +39,6 @@ def _case(name: str, items: int, args: dict[str, Any]) -> list[Result]:
         update={
             "global_batch_size": items,
             "micro_batch_size": items,
-            "compile": False,
             "args": {**base.args, **args},
         }
     )
@@ -47,15 +46,10 @@ def _case(name: str, items: int, args: dict[str, Any]) -> list[Result]:
     planned = plan_cell(study, workload, subset, config.instance("local"), hardware.detect(), ROOT)
     (run,) = measure(planned.spec, repeat=1).repeats
     assert run.peak_memory_bytes is not None, run.reason
-    assert run.runtime_memory_bytes is not None
     need = traces.memory_need(workload, planned.spec.precision).peak_bytes(items)
-    runtime = memory.RUNTIME_BYTES if planned.spec.kind == "cpu" else 0
+    foretold = need + (memory.RUNTIME_BYTES["cpu"] if planned.spec.kind == "cpu" else 0)
     size = "".join(f", {key} {value}" for key, value in args.items())
-    what = f"{name}, micro-batch {items}{size}"
-    return [
-        _row(f"{what}: the step's memory", need, run.peak_memory_bytes - run.runtime_memory_bytes),
-        _row(f"{what}: with the runtime's", need + runtime, run.peak_memory_bytes),
-    ]
+    return _row(f"{name}, micro-batch {items}{size}: peak", foretold, run.peak_memory_bytes)
 
 
 def _row(what: str, foretold: int, measured: int) -> Result:

@@ -64,6 +64,13 @@ def test_steps_that_ran_eagerly_are_held_against_the_eager_model():
     assert ratio(compiled=False) < ratio(compiled=True)  # more memory traffic: more of the second is explained
 
 
+def test_a_trial_of_a_tuning_says_nothing_of_the_cell():
+    found = measured(1.0)
+    trial = found.model_copy(update={"provenance": found.provenance.model_copy(update={"purpose": "tune"})})
+    assert residuals.of_receipt(found, None) is not None
+    assert residuals.of_receipt(trial, None) is None
+
+
 def test_the_cells_beside_it_do_count():
     # The same model on another T4 ran at half of the modelled rate: that carries over whole, and 6 % of spread remain.
     rate = modelled_rate()

@@ -62,12 +62,12 @@ def test_the_global_batch_is_split_by_powers_of_two_only():
 def test_the_largest_split_that_leaves_headroom_is_taken():
     line = MemoryNeed(fixed_bytes=1 * GIB, per_item_bytes=1 * GIB)
     # 8 items need 9 GiB beside the runtime
-    enough = (9 * GIB + RUNTIME_BYTES) / (1 - HEADROOM)
-    assert memory.largest_fit(line, 8, enough + 1) == 8
-    assert memory.largest_fit(line, 8, enough - GIB / 2) == 4
-    assert memory.largest_fit(line, 6, enough - GIB) == 6
+    enough = (9 * GIB + RUNTIME_BYTES["cpu"]) / (1 - HEADROOM)
+    assert memory.largest_fit(line, 8, enough + 1, "cpu") == 8
+    assert memory.largest_fit(line, 8, enough - GIB / 2, "cpu") == 4
+    assert memory.largest_fit(line, 6, enough - GIB, "cpu") == 6
 
 
 def test_nothing_fits_when_the_smallest_split_does_not():
     line = MemoryNeed(fixed_bytes=10 * GIB, per_item_bytes=GIB)
-    assert memory.largest_fit(line, 8, 8 * GIB) is None
+    assert memory.largest_fit(line, 8, 8 * GIB, "cpu") is None

@@ -64,7 +64,7 @@ def _checked(one: check.Check) -> Checked:
 
 def _receipts(root: Path) -> list[Receipt]:
     found = []
-    for path in sorted((root / "results/receipts").rglob("*.json")):
+    for path in sorted((root / receipt.STUDY).rglob("*.json")):
         try:
             found.append(receipt.read(path))
         except ValueError:

@@ -28,7 +28,6 @@ from yocobench.schema import CellSpec, Config
 from yocobench.selection.decision import Decision
 
 LAUNCHED = Path("data/launched.txt")
-RECEIPTS = Path("results/receipts")
 POLL_S = 0.5
 
 
@@ -121,7 +120,7 @@ def cells(cfg: Config, root: Path) -> Iterator[PlannedCell]:
 
 def path_of(spec: CellSpec, root: Path) -> Path:
     """Where DVC keeps the cell's receipt (dvc.yaml)."""
-    return root / RECEIPTS / spec.workload.name / spec.subset / f"{spec.instance}.json"
+    return root / receipt.STUDY / spec.workload.name / spec.subset / f"{spec.instance}.json"
 
 
 def recorded(spec: CellSpec, launcher: str, root: Path) -> bool:

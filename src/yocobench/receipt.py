@@ -18,6 +18,10 @@ from yocobench.bench.measurement import Measurement
 from yocobench.schema import CellSpec, Frozen
 
 SCHEMA = "yocobench.receipt/1"
+STUDY = Path("results/receipts")
+"""Of the study's cells: DVC owns these."""
+STANDALONE = Path("mlruns/receipts")
+"""Of cells trained by hand or in a sweep, and of the trials of a tuning."""
 
 
 class Provenance(Frozen):

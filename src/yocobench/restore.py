@@ -16,8 +16,6 @@ from yocobench import config, receipt
 from yocobench.paths import relative
 from yocobench.tracking import Store, open_store
 
-FOLDERS = ("results/receipts", "mlruns/receipts")
-
 
 def restore(root: Path, store: Store | None = None, more: Sequence[str] = ()) -> tuple[int, list[str]]:
     """Log the receipts of `root`: how many were read and are now in the store, and one line per receipt that is bad.
@@ -42,7 +40,8 @@ def restore(root: Path, store: Store | None = None, more: Sequence[str] = ()) ->
 
 def receipts(root: Path, more: Sequence[str] = ()) -> list[Path]:
     """All receipts of the repository, and those in the folders given besides."""
-    return sorted(path for folder in (*FOLDERS, *more) for path in (root / folder).rglob("*.json"))
+    folders = (root / receipt.STUDY, root / receipt.STANDALONE, *(root / folder for folder in more))
+    return sorted(path for folder in folders for path in folder.rglob("*.json"))
 
 
 def main() -> int:

@@ -31,7 +31,6 @@ from yocobench.progress import Reporter
 from yocobench.receipt import Provenance, Receipt
 from yocobench.schema import Config
 
-STANDALONE = Path("mlruns/receipts")
 ARTIFACTS = ("constraints.txt", "params.yaml")
 
 
@@ -49,7 +48,8 @@ def main(cfg: Config) -> int:
         measurement=measurement,
         recorded_at=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
     )
-    path = root / (cfg.receipt or STANDALONE / f"{planned.spec.label}-{record.recorded_at.replace(':', '-')}.json")
+    standalone = receipt.STANDALONE / f"{planned.spec.label}-{record.recorded_at.replace(':', '-')}.json"
+    path = root / (cfg.receipt or standalone)
     keep(record, path, root, console, figures(cfg, measurement))
     launcher.recorded()
     console.print(

@@ -31,7 +31,7 @@ from yocobench.launchers import build_launcher
 from yocobench.launchers.local import LocalLauncher
 from yocobench.plan import PlannedCell, plan_cell
 from yocobench.progress import Reporter
-from yocobench.receipt import Receipt
+from yocobench.receipt import STANDALONE, Receipt
 from yocobench.schema import CellSpec, Config, Protocol
 from yocobench.tuned import Rate, Settings, Tuned
 
@@ -236,7 +236,7 @@ def _keep(spec: CellSpec, found: Measurement, cfg: Config, tag: str, root: Path,
     now = dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds")
     origin = train.provenance(root, cfg.launcher.name, tag).model_copy(update={"purpose": "tune"})
     record = Receipt(cell_key=spec.key, spec=spec, provenance=origin, measurement=found, recorded_at=now)
-    path = root / train.STANDALONE / tag / f"{now.replace(':', '-')}.json"
+    path = root / STANDALONE / tag / f"{now.replace(':', '-')}.json"
     train.keep(record, path, root, console, {})
 
 

@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING
 
 from yocobench.bench.fit import HEADROOM
 from yocobench.bench.measurement import Detected
-from yocobench.schema import Instance, Precision
+from yocobench.schema import AcceleratorKind, Instance, Precision
 
 if TYPE_CHECKING:
     from yocobench.estimate.operations import Trace
 
 UNSEEN_SHARE = 0.93
 """Of the nominal memory, what a guest sees at least (2 to 7 % less: vantage-sh/ec2instances.info, 2025-12)."""
-RUNTIME_BYTES = 700 * 2**20
-"""Interpreter, torch, loader and one device context (about 450 MiB resident on a CPU, 500 to 800 MiB on CUDA)."""
+RUNTIME_BYTES: dict[AcceleratorKind, int] = {"cpu": 400 * 2**20, "cuda": 700 * 2**20, "neuron": 700 * 2**20}
+"""What a process holds beside its model. CPU: 290 to 310 MiB of interpreter, torch and loader, and what torch.compile
+keeps (seen on 2026-11-23, torch 2.13). Accelerators: one device context, 500 to 800 MiB on CUDA."""
 TRACED_BATCHES = (2, 512)
 """The peak is a convex function of the micro-batch, so between these the line through them is an upper bound. Not 1,
 where batch norm has nothing to normalise over."""
@@ -84,11 +85,11 @@ def splits(global_batch_size: int) -> list[int]:
     return sizes
 
 
-def largest_fit(line: MemoryNeed, global_batch_size: int, available_bytes: float) -> int | None:
+def largest_fit(line: MemoryNeed, global_batch_size: int, available_bytes: float, kind: AcceleratorKind) -> int | None:
     """The largest power-of-two split of the global batch that fits; None when the smallest does not.
 
     `available_bytes` is all that the device has (the guest's memory, or one accelerator's): headroom and the
     runtime's own memory are taken off here.
     """
-    budget = available_bytes * (1 - HEADROOM) - RUNTIME_BYTES
+    budget = available_bytes * (1 - HEADROOM) - RUNTIME_BYTES[kind]
     return next((size for size in splits(global_batch_size) if line.peak_bytes(size) <= budget), None)

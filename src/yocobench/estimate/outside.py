@@ -117,7 +117,8 @@ def estimate_module(
     fixed = found.parameter_bytes + found.gradient_bytes + found.optimizer_state_bytes
     needed = fixed + found.peak_activation_bytes
     have = memory.usable_bytes(target, hardware.detect()) if isinstance(target, Instance) else None
-    if have is not None and needed > have * (1 - HEADROOM) - memory.RUNTIME_BYTES:
+    kind = target.chip.kind if isinstance(target, Instance) and target.chip else "cpu"
+    if have is not None and needed > have * (1 - HEADROOM) - memory.RUNTIME_BYTES[kind]:
         reason = f"needs {needed / 2**30:.1f} GiB for {items} items, has {have / 2**30:.1f}"
         return NoEstimate(name, target.name, reason, needed, have)
     try:

@@ -62,7 +62,9 @@ def of_cell(
 
 
 def of_receipt(found: Receipt, host: HostRates | None) -> Residual | None:
-    """The residual of a receipt's cell; None when it was not measured."""
+    """The residual of a receipt's cell; None when it was not measured, or was a trial with settings of its own."""
+    if found.provenance.purpose == "tune":
+        return None
     timing, detected = measured_step_s(found.measurement), found.measurement.detected
     if found.measurement.source != "measured" or timing is None or detected is None:
         return None
@@ -80,9 +82,9 @@ def _as_run(found: Receipt) -> CellSpec:
 
 
 def from_receipts(root: Path, host: HostRates | None) -> tuple[Residual, ...]:
-    """Residuals of all readable receipts under results/receipts and mlruns/receipts, one a cell."""
+    """Residuals of all readable receipts, one a cell: the study's own before those of cells trained by hand."""
     found: dict[tuple[str, str], Residual] = {}
-    for folder in ("mlruns/receipts", "results/receipts"):
+    for folder in (receipt.STANDALONE, receipt.STUDY):  # the last one counts
         for path in sorted((root / folder).rglob("*.json")):
             try:
                 residual = of_receipt(receipt.read(path), host)

@@ -77,11 +77,11 @@ def split(workload: WorkloadConfig, instance: Instance, need: memory.MemoryNeed 
     if count > 1 and kind != "neuron":
         needs.append(dataclasses.replace(need, fixed_bytes=need.fixed_bytes / count))
     for one in needs:
-        fitting = memory.largest_fit(one, share, available)
+        fitting = memory.largest_fit(one, share, available, kind)
         if fitting is not None:
             return Split(count, fitting, share // fitting, sharded=one is not need)
     least = memory.splits(share)[-1]
-    needed = (needs[-1].peak_bytes(least) + memory.RUNTIME_BYTES) / (1 - HEADROOM)  # as largest_fit counts
+    needed = (needs[-1].peak_bytes(least) + memory.RUNTIME_BYTES[kind]) / (1 - HEADROOM)  # as largest_fit counts
     raise TooLarge(Split(count, least, share // least), needed, available)
 
 
