@@ -24,6 +24,7 @@ BENCHMARKS = {
     "memory": "memory foretold against the measured peak",
     "overhead": "the harness against a bare loop",
     "precision": "loss curves in lower precision against fp32",
+    "trainer": "the language models against the processor's own speed and a Transformer",
 }
 
 

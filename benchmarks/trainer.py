@@ -1,8 +1,9 @@
 """How near the language models train to the processor's own speed, and YOCO against a Transformer of its size.
 
-    python benchmarks/trainer.py                                     # everything: some 15 minutes of two cores
-    python benchmarks/trainer.py --lengths 512 --threads 1           # one slice: two minutes, once it was compiled
-    python benchmarks/trainer.py --size small --lengths 1024 --modes compiled
+    python -m benchmarks trainer                                       # what is compiled, with the targets
+    python -m benchmarks.trainer                                       # everything: some 20 minutes of two cores
+    python -m benchmarks.trainer --lengths 512 --threads 1             # one slice: two minutes, once it was compiled
+    python -m benchmarks.trainer --size small --lengths 1024 --modes compiled
 
 In a slice (a sequence length and a number of threads) all models take turns, a step each, in every round; before and
 after each step stands a product of two matrices of the slice's precision. A row says:
@@ -31,8 +32,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from benchmarks.results import Result
 
 from yocobench.bench import hardware
+from yocobench.bench.accelerators.base import default_threads
 from yocobench.bench.data.text import TOKEN_DTYPE, header
 from yocobench.bench.trainer import Trace, Trainer, first_step
 from yocobench.bench.workloads.yoco_lm import SIZES
@@ -49,6 +52,9 @@ TOKENS_PER_STEP = 2048
 PRODUCT = 2048
 """Rows of the square matrices: 17 GFLOP, near the processor's best on any that we know of."""
 SETTLING_STEPS = 2
+MIN_SHARE_ONE_THREAD, MIN_SHARE = 0.80, 0.72
+MIN_RATIOS = {512: 1.0, 2048: 1.3}
+"""Sequence length -> the target for the ratio."""
 DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -185,8 +191,8 @@ def median_ratio(one: Contestant, other: Contestant) -> float:
     return statistics.median(mine / theirs for mine, theirs in pairs)
 
 
-def run_slice(models: list[str], modes: list[str], slice_: Slice, rounds: int) -> Iterator[tuple[str, ...]]:
-    """Build all, let them take turns, give the rows."""
+def run_slice(models: list[str], modes: list[str], slice_: Slice, rounds: int) -> list[Contestant]:
+    """Build all, let them take turns."""
     clock = time.process_time if slice_.threads == 1 else time.perf_counter
     torch.compiler.reset()  # else the limit of recompilations counts all slices together
     with tempfile.TemporaryDirectory() as folder:
@@ -196,7 +202,49 @@ def run_slice(models: list[str], modes: list[str], slice_: Slice, rounds: int) -
         (data / "train.bin").write_bytes(header(vocab_size, len(tokens)) + tokens.tobytes())
         made = [enter(model, mode, spec(model, mode, slice_, data), clock) for mode in modes for model in models]
         compete(made, rounds, clock, DTYPES[slice_.precision])
-        yield from rows(made, slice_)
+    return made
+
+
+def cpu_precision() -> Precision:
+    """What this host's processor trains in, whatever else it has."""
+    return hardware.precision(hardware.detect().model_copy(update={"kind": "cpu"}))
+
+
+def results() -> list[Result]:
+    """The compiled models at size tiny, on one thread and on all, in the precision that this processor trains in."""
+    found: list[Result] = []
+    for threads, length in itertools.product(sorted({1, default_threads()}), MIN_RATIOS):
+        slice_ = Slice("tiny", length, threads, cpu_precision())
+        found += _results(run_slice(list(MODELS), ["compiled"], slice_, rounds=7), slice_)
+    return found
+
+
+def _results(contestants: list[Contestant], slice_: Slice) -> Iterator[Result]:
+    (baseline,) = (one for one in contestants if one.model == BASELINE)
+    where = f"T = {slice_.length}, {slice_.threads} thread{'s' * (slice_.threads > 1)}, {slice_.precision}"
+    least_share = MIN_SHARE_ONE_THREAD if slice_.threads == 1 else MIN_SHARE
+    for one in contestants:
+        if one is baseline:
+            continue
+        share, ratio = statistics.median(one.utilisation()), median_ratio(one, baseline)
+        least = MIN_RATIOS[slice_.length]
+        rate = statistics.median(one.product_flops_per_s)
+        yield Result(
+            what=f"{one.model}, {where}: of the rate of matrix products",
+            value=f"{share * rate / 1e9:.0f} GFLOP/s",
+            against=f"{rate / 1e9:.0f} GFLOP/s",
+            ratio=share,
+            target=f"at least {least_share:.0%}",
+            met=share >= least_share,
+        )
+        yield Result(
+            what=f"{one.model}, {where}: tokens for each FLOP at hand",
+            value=f"{one.tokens_per_step / statistics.median(one.seconds):,.0f} tokens/s",
+            against=f"{BASELINE}, {baseline.tokens_per_step / statistics.median(baseline.seconds):,.0f} tokens/s",
+            ratio=ratio,
+            target=f"at least {least}",
+            met=ratio >= least,
+        )
 
 
 def main() -> None:
@@ -204,7 +252,7 @@ def main() -> None:
     parser.add_argument("--size", default="tiny", choices=[name for name in SIZES if name in ("tiny", "small")])
     parser.add_argument("--lengths", nargs="+", type=int, default=[512, 2048], metavar="TOKENS")
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2], metavar="N")
-    parser.add_argument("--precisions", nargs="+", choices=DTYPES, default=[hardware.precision(hardware.detect())])
+    parser.add_argument("--precisions", nargs="+", choices=DTYPES, default=[cpu_precision()])
     parser.add_argument("--modes", nargs="+", choices=("eager", "compiled"), default=["eager", "compiled"])
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
     parser.add_argument("--rounds", type=int, default=7)
@@ -212,7 +260,7 @@ def main() -> None:
     found: list[tuple[str, ...]] = []
     for precision, threads, length in itertools.product(options.precisions, options.threads, options.lengths):
         slice_ = Slice(options.size, length, threads, precision)
-        found += run_slice(options.models, options.modes, slice_, options.rounds)
+        found += rows(run_slice(options.models, options.modes, slice_, options.rounds), slice_)
     head = ("T", "threads", "precision", "model", "mode", "MFU", "range, %", "ratio", "tokens/s", "product, GFLOP/s")
     print(f"size {options.size}, torch {torch.__version__}, load average {os.getloadavg()[0]:.1f}\n")
     print(table(head, found))

@@ -30,6 +30,15 @@ def test_the_ratio_is_taken_round_by_round_at_equal_speed_of_the_host(bench):
     assert second[7] == "1.00"
 
 
+def test_each_figure_is_held_against_its_target(bench):
+    one = contestant(bench, "one", (2, 4, 1), (80, 40, 80))
+    other = contestant(bench, "transformer", (3, 3, 1), (80, 80, 80))
+    share, ratio = bench._results([one, other], bench.Slice("tiny", 2048, 1, "fp32"))
+    # shares 100 / (2 * 80), 100 / (4 * 40), 100 / (1 * 80): median 0.625 of 80 FLOP/s; the ratio as above
+    assert (share.ratio, share.target, share.met) == (0.625, "at least 80%", False)
+    assert (ratio.ratio, ratio.target, ratio.met) == (pytest.approx(1.5), "at least 1.3", True)
+
+
 def test_a_step_has_as_many_tokens_at_every_length(bench, tmp_path):
     for length, sequences in ((512, 4), (2048, 1), (4096, 1)):
         order = bench.spec("transformer", "eager", bench.Slice("tiny", length, 1, "fp32"), tmp_path)
