@@ -19,13 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from benchmarks.results import Perceptron, Result, cell, measure
+from benchmarks.results import Perceptron, Result, cell, measure, without_data
 from torch import Tensor
 
 from yocobench.bench.measurement import RepeatResult
 from yocobench.bench.stability import stability
 from yocobench.bench.statistics import pooled_rate, throughput
-from yocobench.schema import Protocol, WorkloadConfig
+from yocobench.schema import Protocol
 
 TRIALS = 4
 SHORT_S = 4.0
@@ -43,14 +43,7 @@ class Probed(Perceptron):
             yield batch
 
 
-PROBED = WorkloadConfig(
-    name="probed",
-    _target_="benchmarks.fidelity.Probed",
-    data=None,
-    sample_unit="sample",
-    global_batch_size=128,
-    compile=False,
-)
+PROBED = without_data(Probed)
 
 
 @dataclass(frozen=True)

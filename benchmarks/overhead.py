@@ -15,7 +15,7 @@ import time
 from dataclasses import dataclass
 
 import torch
-from benchmarks.results import ROOT, Perceptron, Result, cell
+from benchmarks.results import ROOT, Perceptron, Result, cell, without_data
 from scipy.stats import binom
 
 from yocobench.bench import measure
@@ -47,14 +47,7 @@ class Idle(Perceptron):
     width = 1
 
 
-IDLE = WorkloadConfig(
-    name="idle",
-    _target_="benchmarks.overhead.Idle",
-    data=None,
-    sample_unit="sample",
-    global_batch_size=1,
-    compile=False,
-)
+IDLE = without_data(Idle, global_batch_size=1)
 
 
 @dataclass(frozen=True)

@@ -58,16 +58,21 @@ class Perceptron(Workload):
         return 1
 
 
-def cell(protocol: Protocol, workload: WorkloadConfig | None = None, **more: Any) -> CellSpec:
-    """A cell of this machine, by default of the Perceptron."""
-    workload = workload or WorkloadConfig(
-        name="perceptron",
-        _target_="benchmarks.results.Perceptron",
+def without_data(kind: type[Workload], global_batch_size: int = 128) -> WorkloadConfig:
+    """The config of a workload class that is defined here: trained eagerly, on what it makes itself."""
+    return WorkloadConfig(
+        name=kind.__name__.lower(),
+        _target_=f"{kind.__module__}.{kind.__name__}",
         data=None,
         sample_unit="sample",
-        global_batch_size=128,
+        global_batch_size=global_batch_size,
         compile=False,
     )
+
+
+def cell(protocol: Protocol, workload: WorkloadConfig | None = None, **more: Any) -> CellSpec:
+    """A cell of this machine, by default of the Perceptron."""
+    workload = workload or without_data(Perceptron)
     detected = hardware.detect()
     fields: dict[str, Any] = {
         "workload": workload,

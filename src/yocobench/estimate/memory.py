@@ -44,6 +44,11 @@ def is_low(precision: Precision) -> bool:
     return precision in ("fp16", "bf16")
 
 
+def kind_of(instance: Instance, detected: Detected) -> AcceleratorKind:
+    """What trains on it; of a host that is read (`detect`), its own."""
+    return detected.kind if instance.detect or instance.chip is None else instance.chip.kind
+
+
 def usable_bytes(instance: Instance, detected: Detected) -> int | None:
     """Memory of one device that trains: an accelerator's (or one NeuronCore's part of it), or what the guest sees.
 
@@ -85,11 +90,15 @@ def splits(global_batch_size: int) -> list[int]:
     return sizes
 
 
+def budget_bytes(available_bytes: float, kind: AcceleratorKind) -> float:
+    """What a step may take of all that a device has: headroom and the runtime's own memory are taken off."""
+    return available_bytes * (1 - HEADROOM) - RUNTIME_BYTES[kind]
+
+
 def largest_fit(line: MemoryNeed, global_batch_size: int, available_bytes: float, kind: AcceleratorKind) -> int | None:
     """The largest power-of-two split of the global batch that fits; None when the smallest does not.
 
-    `available_bytes` is all that the device has (the guest's memory, or one accelerator's): headroom and the
-    runtime's own memory are taken off here.
+    `available_bytes` is all that the device has (the guest's memory, or one accelerator's).
     """
-    budget = available_bytes * (1 - HEADROOM) - RUNTIME_BYTES[kind]
+    budget = budget_bytes(available_bytes, kind)
     return next((size for size in splits(global_batch_size) if line.peak_bytes(size) <= budget), None)

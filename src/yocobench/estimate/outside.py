@@ -29,7 +29,6 @@ from omegaconf import OmegaConf
 from pydantic import ValidationError
 
 from yocobench.bench import hardware
-from yocobench.bench.fit import HEADROOM
 from yocobench.estimate import device as devices
 from yocobench.estimate import interval, memory
 from yocobench.estimate.calibration import Calibration
@@ -116,11 +115,13 @@ def estimate_module(
     )
     fixed = found.parameter_bytes + found.gradient_bytes + found.optimizer_state_bytes
     needed = fixed + found.peak_activation_bytes
-    have = memory.usable_bytes(target, hardware.detect()) if isinstance(target, Instance) else None
-    kind = target.chip.kind if isinstance(target, Instance) and target.chip else "cpu"
-    if have is not None and needed > have * (1 - HEADROOM) - memory.RUNTIME_BYTES[kind]:
-        reason = f"needs {needed / 2**30:.1f} GiB for {items} items, has {have / 2**30:.1f}"
-        return NoEstimate(name, target.name, reason, needed, have)
+    have = None
+    if isinstance(target, Instance):
+        detected = hardware.detect()
+        have = memory.usable_bytes(target, detected)
+        if have is not None and needed > memory.budget_bytes(have, memory.kind_of(target, detected)):
+            reason = f"needs {needed / 2**30:.1f} GiB for {items} items, has {have / 2**30:.1f}"
+            return NoEstimate(name, target.name, reason, needed, have)
     try:
         if isinstance(target, Instance):
             on = open_device(target, chosen, calibration.host)

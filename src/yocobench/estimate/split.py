@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from yocobench.bench.fit import HEADROOM
 from yocobench.bench.measurement import Detected
 from yocobench.estimate import memory
-from yocobench.schema import AcceleratorKind, Instance, WorkloadConfig
+from yocobench.schema import Instance, WorkloadConfig
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def processes(workload: WorkloadConfig, instance: Instance, detected: Detected) 
         return asked
     shape = instance.hardware
     if shape is not None:
-        at_hand = shape.neuron_cores if _kind(instance, detected) == "neuron" else shape.accelerator_count
+        at_hand = shape.neuron_cores if memory.kind_of(instance, detected) == "neuron" else shape.accelerator_count
     else:
         at_hand = detected.neuron_cores or detected.accelerator_count
     return next(n for n in range(max(1, at_hand or 0), 0, -1) if batch % n == 0)
@@ -69,7 +69,7 @@ def split(workload: WorkloadConfig, instance: Instance, need: memory.MemoryNeed 
             )
         return Split(count, micro, share // micro)
     assert need is not None
-    kind = _kind(instance, detected)
+    kind = memory.kind_of(instance, detected)
     available = memory.usable_bytes(instance, detected) or math.inf
     if kind == "cpu":
         available /= count
@@ -88,7 +88,3 @@ def split(workload: WorkloadConfig, instance: Instance, need: memory.MemoryNeed 
 def smallest(workload: WorkloadConfig) -> Split:
     """For a cell that will not run."""
     return Split(1, 1, workload.global_batch_size)
-
-
-def _kind(instance: Instance, detected: Detected) -> AcceleratorKind:
-    return detected.kind if instance.detect or instance.chip is None else instance.chip.kind
