@@ -32,10 +32,19 @@ class Chain(Workload):
         return 1
 
 
-def need(precision):
+class LongChain(Chain):
+    """Two elementwise layers between the linear ones."""
+
+    def build(self):
+        first, last = nn.Linear(1024, 1024, bias=False), nn.Linear(1024, 1024, bias=False)
+        return nn.Sequential(first, nn.Sigmoid(), nn.Tanh(), last)
+
+
+def need(precision, workload=None, compiled=False):
     """The line through the two traces that a plan makes."""
     low = memory.is_low(precision)
-    return memory.from_traces(*(trace_workload(Chain(), batch, low) for batch in memory.TRACED_BATCHES))
+    small, large = (trace_workload(workload or Chain(), batch, low) for batch in memory.TRACED_BATCHES)
+    return memory.from_traces(small, large, compiled)
 
 
 def test_the_line_is_what_stays_plus_what_an_item_saves():
@@ -45,6 +54,19 @@ def test_the_line_is_what_stays_plus_what_an_item_saves():
     assert line.fixed_bytes == pytest.approx(4 * weights + weights / 2, rel=0.01)
     # beside that gradient an item keeps its 4 KiB row of the batch and of the sigmoid, and passes one gradient
     assert line.per_item_bytes == pytest.approx(3 * 4096, rel=0.05)
+
+
+def test_a_compiled_step_does_not_keep_what_only_elementwise_operations_read():
+    # rows of 4 KiB: the batch, the results of both elementwise layers, one gradient that passes; the sigmoid's is read
+    # by the tanh alone, so a compiler computes it again
+    assert need("fp32", LongChain()).per_item_bytes == pytest.approx(4 * 4096, rel=0.05)
+    assert need("fp32", LongChain(), compiled=True).per_item_bytes == pytest.approx(3 * 4096, rel=0.05)
+    # between two products there is nothing to leave out
+    assert need("fp32", compiled=True).per_item_bytes == pytest.approx(need("fp32").per_item_bytes, rel=0.05)
+
+
+def test_a_compiled_step_keeps_the_copies_of_the_weights_too():
+    assert need("bf16", compiled=True).fixed_bytes > need("fp32", compiled=True).fixed_bytes
 
 
 def test_sixteen_bits_halve_what_an_item_keeps_but_add_copies_of_the_weights():

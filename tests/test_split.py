@@ -71,8 +71,8 @@ def test_a_model_too_large_for_one_gpu_is_spread_over_all_of_them():
 
 def test_cpu_processes_share_the_memory():
     two = TOY.model_copy(update={"processes": 2})
-    need = memory.MemoryNeed(fixed_bytes=GIB, per_item_bytes=0.5 * GIB)
-    # Of 7.55 GiB (m5a.large: 7733 MiB seen) each has 3.78: 0.9 of it less 0.39 leave 3.01: 4 items fit, 8 do not.
+    need = memory.MemoryNeed(fixed_bytes=GIB, per_item_bytes=0.45 * GIB)
+    # Of 7.59 GiB (m5a.large: 7771 MiB seen) each has 3.79: 0.9 of it less 0.43 leave 2.99: 4 items fit, 8 do not.
     assert split(two, config.instance("m5a.large"), need, HOST) == Split(2, 4, 2)
 
 

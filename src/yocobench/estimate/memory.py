@@ -1,7 +1,7 @@
 """Bytes that a training step needs, from two traces: what stays, and what grows with the micro-batch.
 
-Checked against measured peaks by tests/test_estimate_memory.py. Not covered: fragmentation of a caching allocator
-and what a library reserves; HEADROOM and RUNTIME_BYTES stand for both.
+Checked against measured peaks by benchmarks/memory.py. Not covered: fragmentation of a caching allocator, what a
+library reserves, and up to 200 MiB more while torch.compile first compiles; HEADROOM and RUNTIME_BYTES stand for them.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 UNSEEN_SHARE = 0.93
 """Of the nominal memory, what a guest sees at least (2 to 7 % less: vantage-sh/ec2instances.info, 2025-12)."""
-RUNTIME_BYTES: dict[AcceleratorKind, int] = {"cpu": 400 * 2**20, "cuda": 700 * 2**20, "neuron": 700 * 2**20}
-"""What a process holds beside its model. CPU: 290 to 310 MiB of interpreter, torch and loader, and what torch.compile
-keeps (seen on 2026-11-23, torch 2.13). Accelerators: one device context, 500 to 800 MiB on CUDA."""
+RUNTIME_BYTES: dict[AcceleratorKind, int] = {"cpu": 440 * 2**20, "cuda": 700 * 2**20, "neuron": 700 * 2**20}
+"""What a process holds beside its model. CPU: interpreter, torch, loader and what torch.compile keeps, 380 to 530 MiB
+(eager 330 to 390; seen on 2026-11-23, torch 2.13). Accelerators: one device context, 500 to 800 MiB on CUDA."""
 TRACED_BATCHES = (2, 512)
 """The peak is a convex function of the micro-batch, so between these the line through them is an upper bound. Not 1,
 where batch norm has nothing to normalise over."""
@@ -72,12 +72,12 @@ def usable_bytes(instance: Instance, detected: Detected) -> int | None:
     return int(seen * 2**20) if seen else int(shape.memory_gib * UNSEEN_SHARE * 2**30)
 
 
-def from_traces(small: Trace, large: Trace) -> MemoryNeed:
+def from_traces(small: Trace, large: Trace, compiled: bool) -> MemoryNeed:
     """The line through two traces of the same model."""
     assert large.micro_batch_size > small.micro_batch_size
-    rise = large.peak_activation_bytes - small.peak_activation_bytes
-    per_item = max(0.0, rise / (large.micro_batch_size - small.micro_batch_size))
-    passing = max(0.0, small.peak_activation_bytes - per_item * small.micro_batch_size)
+    least, most = small.peak_bytes(compiled), large.peak_bytes(compiled)
+    per_item = max(0.0, (most - least) / (large.micro_batch_size - small.micro_batch_size))
+    passing = max(0.0, least - per_item * small.micro_batch_size)
     fixed = small.parameter_bytes + small.gradient_bytes + small.optimizer_state_bytes + passing
     return MemoryNeed(fixed_bytes=fixed, per_item_bytes=per_item)
 

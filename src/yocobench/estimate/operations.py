@@ -62,6 +62,12 @@ class Trace:
     optimizer_state_bytes: int
     peak_activation_bytes: int
     """Most bytes alive at once beside parameters, gradients and optimiser state: batch, saved and passing tensors."""
+    peak_fused_activation_bytes: int
+    """The same for a compiled step, which does not write out what only elementwise operations read."""
+
+    def peak_bytes(self, compiled: bool) -> int:
+        """Most bytes alive at once beside parameters, gradients and optimiser state, of a compiled or an eager step."""
+        return self.peak_fused_activation_bytes if compiled else self.peak_activation_bytes
 
     @property
     def flops(self) -> float:

@@ -114,7 +114,7 @@ def estimate_module(
         samples_per_item,
     )
     fixed = found.parameter_bytes + found.gradient_bytes + found.optimizer_state_bytes
-    needed = fixed + found.peak_activation_bytes
+    needed = fixed + found.peak_bytes(compiled)
     have = None
     if isinstance(target, Instance):
         detected = hardware.detect()

@@ -10,7 +10,6 @@ Not covered: models whose loss depends on values (`nonzero`, boolean indexing, `
 from __future__ import annotations
 
 import math
-import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +20,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from yocobench.bench.workloads.base import Workload
+from yocobench.estimate.alive import Alive, is_condensed, key_of
 from yocobench.estimate.fused import FusedLayers
 from yocobench.estimate.operations import Operation, OperationKind, Trace, merge
 
@@ -73,6 +73,7 @@ def trace_module(
         first = str(error).strip().splitlines()[0]
         raise ValueError(f"{type(module).__name__} cannot be traced on the meta device: {first}") from error
     gradients = [p.grad for p in parameters if p.grad is not None]
+    batch_bytes = sum(t.nbytes for t in tree_leaves(batch) if isinstance(t, Tensor))
     return Trace(
         operations=merge(counter.operations),
         optimizer=merge(_optimizer_operations(parameters, optimizer, clip_gradients)),
@@ -82,8 +83,8 @@ def trace_module(
         parameter_bytes=sum(t.nbytes for t in (*module.parameters(), *module.buffers())),
         gradient_bytes=sum(g.nbytes for g in gradients),
         optimizer_state_bytes=_state_bytes(optimizer),
-        peak_activation_bytes=int(counter.peak_bytes)
-        + sum(t.nbytes for t in tree_leaves(batch) if isinstance(t, Tensor)),
+        peak_activation_bytes=int(counter.alive.eager.peak_bytes) + batch_bytes,
+        peak_fused_activation_bytes=int(counter.alive.fused.peak_bytes) + batch_bytes,
     )
 
 
@@ -95,17 +96,14 @@ def _run(module: nn.Module, loss_fn: Callable[[nn.Module, Any], Tensor], batch: 
 class _Counter(TorchDispatchMode):
     """Counts every operation below autograd, and the bytes alive, with autocast's dtypes imposed on an fp32 run.
 
-    Autocast itself does not know the meta device; a tensor's effective type is kept per storage instead.
+    Autocast itself does not know the meta device; a tensor's effective type is kept by storage instead.
     """
 
     def __init__(self, low_precision: bool) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.low = low_precision
         self.operations: list[Operation] = []
-        self.peak_bytes = 0.0
-        self._alive_bytes = 0.0
-        self._storages: dict[int, tuple[Any, float, bool]] = {}
-        """Storage made during the step -> (weak reference, effective bytes, is it 16-bit)."""
+        self.alive = Alive()
         self._cast: set[int] = set()
 
     def record(self, operation: Operation) -> None:
@@ -116,13 +114,16 @@ class _Counter(TorchDispatchMode):
         inputs = [t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)]
         outputs = [t for t in tree_leaves(result) if isinstance(t, Tensor)]
         name = func.name().removeprefix("aten::")
-        before = {_key(t) for t in inputs}
-        is_view = not func._schema.is_mutable and bool(outputs) and all(_key(t) in before for t in outputs)
+        before = {key_of(t) for t in inputs}
+        is_view = not func._schema.is_mutable and bool(outputs) and all(key_of(t) in before for t in outputs)
         product = _product(func, name, args, kwargs, result)
         low = self.low and (product is not None or self._promotes_low(name, inputs))
+        written = product is not None or is_condensed(inputs, outputs)
         for tensor in outputs:
-            if _key(tensor) not in before:  # written in place: alive before the step, or known already
-                self._register(tensor, low)
+            if key_of(tensor) not in before:  # written in place: alive before the step, or known already
+                self.alive.add(tensor, low, written)
+        if product is not None or _kind(name) == "reduction":
+            self.alive.write(inputs)
         if not is_view and not name.startswith(FREE) and outputs:
             self._count(func, name, product, inputs, outputs)
         return result
@@ -134,35 +135,12 @@ class _Counter(TorchDispatchMode):
         floats = [t for t in inputs if t.is_floating_point() and t.ndim > 0]
         if "batch_norm" in name:  # statistics and gains stay fp32, the images do not
             floats = floats[:1]
-        return bool(floats) and all(self._is_low(t) for t in floats)
-
-    def _is_low(self, tensor: Tensor) -> bool:
-        known = self._storages.get(_key(tensor))
-        return known is not None and known[2]
-
-    def _register(self, tensor: Tensor, low: bool) -> None:
-        key = _key(tensor)
-        if key in self._storages:
-            return
-        storage = tensor.untyped_storage()
-        low = low and tensor.dtype == torch.float32
-        size = storage.nbytes() * (0.5 if low else 1.0)
-        self._storages[key] = (weakref.ref(storage, lambda _: self._release(key)), size, low)
-        self._grow(size)
-
-    def _grow(self, size: float) -> None:
-        self._alive_bytes += size
-        self.peak_bytes = max(self.peak_bytes, self._alive_bytes)
-
-    def _release(self, key: int) -> None:
-        known = self._storages.pop(key, None)
-        if known is not None:
-            self._alive_bytes -= known[1]
+        return bool(floats) and all(self.alive.is_low(t) for t in floats)
 
     def _bytes(self, tensor: Tensor) -> float:
         """What reading the tensor once costs; an expanded one costs its storage."""
         size = min(tensor.numel() * tensor.element_size(), tensor.untyped_storage().nbytes())
-        return size * (0.5 if self._is_low(tensor) else 1.0)
+        return size * (0.5 if self.alive.is_low(tensor) else 1.0)
 
     def _count(
         self,
@@ -192,19 +170,15 @@ class _Counter(TorchDispatchMode):
     def _cast_inputs(self, inputs: list[Tensor]) -> None:
         """Autocast's copies: an fp32 input of a product is cast; a weight's copy is kept until the step ends."""
         for tensor in inputs:
-            if tensor.dtype != torch.float32 or self._is_low(tensor):
+            if tensor.dtype != torch.float32 or self.alive.is_low(tensor):
                 continue
-            weight = _key(tensor) not in self._storages
-            if weight and _key(tensor) in self._cast:
+            weight = tensor not in self.alive
+            if weight and key_of(tensor) in self._cast:
                 continue
             if weight:
-                self._cast.add(_key(tensor))
-                self._grow(tensor.nbytes / 2)
+                self._cast.add(key_of(tensor))
+                self.alive.hold(tensor.nbytes / 2)
             self.record(Operation("cast", "elementwise", 0.0, tensor.nbytes, tensor.nbytes / 2, True))
-
-
-def _key(tensor: Tensor) -> int:
-    return int(tensor.untyped_storage()._cdata)
 
 
 def _kind(name: str) -> OperationKind:

@@ -20,7 +20,7 @@ from yocobench.receipt import write_atomic
 from yocobench.schema import Precision, WorkloadConfig
 
 CACHE = Path("mlruns") / "cache"
-TRACERS = [Path(__file__).with_name(f"{name}.py") for name in ("trace", "fused", "operations")]
+TRACERS = [Path(__file__).with_name(f"{name}.py") for name in ("trace", "fused", "alive", "operations")]
 
 
 def trace(workload: WorkloadConfig, micro_batch_size: int, low_precision: bool) -> Trace:
@@ -29,8 +29,9 @@ def trace(workload: WorkloadConfig, micro_batch_size: int, low_precision: bool) 
 
 
 def memory_need(workload: WorkloadConfig, precision: Precision) -> memory.MemoryNeed:
-    """Bytes of a step by micro-batch. Raises ValueError when the workload cannot be built or traced."""
-    return memory.from_traces(*(trace(workload, batch, memory.is_low(precision)) for batch in memory.TRACED_BATCHES))
+    """Bytes of a step by micro-batch, compiled unless the workload says never. Raises ValueError as `trace` does."""
+    small, large = (trace(workload, batch, memory.is_low(precision)) for batch in memory.TRACED_BATCHES)
+    return memory.from_traces(small, large, workload.compile is not False)
 
 
 def memory_files(workload: WorkloadConfig, precision: Precision) -> list[Path]:
