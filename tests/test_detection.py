@@ -78,6 +78,18 @@ def test_cells_near_an_objects_centre_answer_for_it_and_the_smaller_object_wins(
     assert row[0, [5, 6, 9, 10]].tolist() == [0, 0, 0, 1]
 
 
+def test_no_cell_answers_where_min_knows_no_infinity(monkeypatch) -> None:
+    real = torch.Tensor.min
+    largest = torch.finfo(torch.float32).max  # what torch_xla 2.9 starts a minimum from
+    monkeypatch.setattr(torch.Tensor, "min", lambda values, dim: real(values.clamp(max=largest), dim))
+    targets = torch.tensor([[[8.0, 8, 24, 24, 0]]])
+    centres = loss.cell_centres(4, 4, 16, torch.device("cpu"))
+    _, positive = loss.assign(targets, torch.tensor([0]), centres, 16)
+    assert not positive.any()
+    _, positive = loss.assign(targets, torch.tensor([1]), centres, 16)
+    assert 0 < positive.sum() < positive.numel()
+
+
 def test_only_the_right_classes_box_is_trained() -> None:
     raw = torch.zeros(1, 1, 1, 3, 4, requires_grad=True)
     targets = torch.tensor([[[0.0, 0, 16, 12, 2]]])

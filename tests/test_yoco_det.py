@@ -30,6 +30,17 @@ def small(**changes: object) -> YocoDet:
     return YocoDet(**{**args, **changes})
 
 
+@pytest.mark.parametrize(("installed", "expected"), [(None, 2), (object(), 8)])
+def test_loaders_are_many_beside_an_accelerator_that_torch_xla_drives(
+    installed: object, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loader.psutil, "cpu_count", lambda logical: 16)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    monkeypatch.setattr(loader.torch.accelerator, "is_available", lambda: False)
+    monkeypatch.setattr(loader, "find_spec", lambda name: installed if name == "torch_xla" else None)
+    assert loader.default_workers() == expected
+
+
 # --- size and shape ---------------------------------------------------------------------------------------------
 
 

@@ -82,11 +82,14 @@ class Trainer:
                     loss = self.replica(batch) / self.accumulation_steps
                 self.device.backward(loss, self.spec.precision)
             total = loss.detach() if total is None else total + loss.detach()
+        assert total is not None
+        in_step = self.device.reduces_gradients and not alone
+        if in_step:  # of one traced graph: after it, each rank would run a mean only if and when it reads its own
+            total = self.group.mean(total)
         self.device.step(self.optimizer, self.model)
         self.device.synchronize()
-        assert total is not None
         seconds = self.clock() - start
-        return seconds, waited, total if alone else self.group.mean(total)
+        return seconds, waited, total if alone or in_step else self.group.mean(total)
 
     def close(self) -> None:
         """Take no more batches; end the loader."""
@@ -155,6 +158,7 @@ def first_step(
             before = evaluate(trainer, root)
             trace.heldout.update({f"initial_{key}": value for key, value in before.items()})
         trainer.device.reset_peak_memory()
+        compiled_before_s = trainer.device.compile_s() or 0.0  # the evaluation's graphs, say
         try:
             seconds, _, loss = trainer.step()
             _check_headroom(trainer, trace)
@@ -168,16 +172,21 @@ def first_step(
             continue
         seconds += sum(trainer.step()[0] for _ in range(1, trainer.device.compiling_steps))
         trace.facts.update(first_step_s=seconds, compiled=trainer.loss.compiled)
-        compile_s = trainer.loss.compile_s if trainer.loss.compiled else trainer.device.compile_s()
-        if compile_s is not None:
-            trace.facts["compile_s"] = compile_s
+        compiled_s = trainer.device.compile_s()
+        if trainer.loss.compiled:
+            trace.facts["compile_s"] = trainer.loss.compile_s
+        elif compiled_s is not None:
+            trace.facts["compile_s"] = compiled_s - compiled_before_s
         return trainer, loss
 
 
 def _check_headroom(trainer: Trainer, trace: Trace) -> None:
     """Raises TooTight while fewer items at a time can be tried; a warning where they cannot."""
-    used = trainer.device.peak_memory_bytes() - trace.facts["runtime_memory_bytes"]
+    peak, before = trainer.device.peak_memory_bytes(), trace.facts["runtime_memory_bytes"]
     available = trace.facts["available_memory_bytes"]
+    if peak is None or before is None or available is None:
+        return  # the device does not say: running out is all that can be noticed
+    used = peak - before
     if is_tight(used, available):
         said = f"the first step took {used:,} of {available:,} bytes, which leaves less than {HEADROOM:.0%}"
         if trainer.spec.micro_batch_size > 1:

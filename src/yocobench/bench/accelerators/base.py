@@ -89,11 +89,11 @@ class Accelerator(Protocol):
     def reset_peak_memory(self) -> None:
         """Start counting peak memory anew."""
 
-    def peak_memory_bytes(self) -> int:
-        """Peak since the reset: resident set for a CPU, allocated for an accelerator."""
+    def peak_memory_bytes(self) -> int | None:
+        """Peak since the reset: resident set for a CPU, allocated for an accelerator; null: it does not say."""
 
-    def available_memory_bytes(self) -> int:
-        """What a run may use, before headroom."""
+    def available_memory_bytes(self) -> int | None:
+        """What a run may use, before headroom; null: it does not say."""
 
     def is_out_of_memory(self, error: BaseException) -> bool:
         """Is this exception the device's way of saying so?"""

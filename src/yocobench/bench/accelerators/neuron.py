@@ -46,6 +46,11 @@ def Device() -> Accelerator:  # noqa: N802 (what open_device looks for)
     return XlaDevice()
 
 
+def _world_size() -> int:
+    """Processes that torchrun started."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def clip(model: nn.Module) -> None:
     """As nn.utils.clip_grad_norm_, in plain products: a lazy back end hands the norm operator back to the host."""
     gradients = [p.grad for p in model.parameters() if p.grad is not None]
@@ -113,11 +118,23 @@ class XlaDevice(_Neuron):
     def __init__(self) -> None:
         import torch_xla.core.xla_model as xm
         import torch_xla.debug.metrics as counters
+        from torch_xla import runtime
 
         if "TORCHELASTIC_RUN_ID" in os.environ:
             import torch_xla.distributed.xla_backend  # noqa: F401 (registers the group's back end)
-        self._xm, self._counters = xm, counters
+        self._xm, self._counters, self._runtime = xm, counters, runtime
         self.device = xm.xla_device()
+
+    def prepare(self, threads: int | None) -> int:
+        """As above. Raises RuntimeError where torch_xla would train each process alone, without a word."""
+        started, known = _world_size(), self._runtime.world_size()
+        if known != started:
+            raise RuntimeError(
+                f"{started} processes were started, torch_xla knows of {known} (PJRT_DEVICE="
+                f"{os.environ.get('PJRT_DEVICE')}): their gradients would not be averaged; torch-neuronx tells it, on "
+                "the image that docs/accelerators.md names; elsewhere set workload.processes=1"
+            )
+        return super().prepare(threads)
 
     def synchronize(self) -> None:
         """Wait for the step that was marked."""
@@ -125,8 +142,9 @@ class XlaDevice(_Neuron):
 
     def step(self, optimizer: torch.optim.Optimizer, model: nn.Module) -> None:
         """Average over the processes, clip, step, zero, and mark the end: the compiler sees one step as one graph."""
-        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-            self._xm.reduce_gradients(optimizer)
+        if _world_size() > 1:
+            # Not pinned, as torch.distributed's own all_reduce: XLA compiles no graph that has both kinds.
+            self._xm.reduce_gradients(optimizer, pin_layout=False)
         clip(model)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
@@ -138,16 +156,26 @@ class XlaDevice(_Neuron):
         return data[1] * 1e-9 if data else 0.0  # (samples, sum in ns, ...)
 
     def reset_peak_memory(self) -> None:
-        """torch_xla keeps no peak to reset."""
+        """torch_xla's peak is that of the process: it cannot be reset."""
 
-    def peak_memory_bytes(self) -> int:
-        """In use now, as torch_xla tells it: it keeps no peak."""
-        return int(self._xm.get_memory_info(self.device).get("bytes_used", 0))
+    def peak_memory_bytes(self) -> int | None:
+        """Since the process started: between steps the activations are gone, so what is in use then says little."""
+        info = self._memory()
+        return max(info["bytes_used"], info.get("peak_bytes_used", 0)) if info else None
 
-    def available_memory_bytes(self) -> int:
+    def available_memory_bytes(self) -> int | None:
         """Free on the device now."""
-        info = self._xm.get_memory_info(self.device)
-        return int(info["bytes_limit"] - info["bytes_used"])
+        info = self._memory()
+        return info["bytes_limit"] - info["bytes_used"] if info.get("bytes_limit") else None
+
+    def _memory(self) -> dict[str, int]:
+        """Empty where the runtime keeps no such count: on PJRT's CPU asking for it is an error."""
+        try:
+            return dict(self._xm.get_memory_info(self.device))
+        except RuntimeError as error:
+            if "UNIMPLEMENTED" not in str(error):
+                raise
+            return {}
 
 
 class NativeDevice(_Neuron):

@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 import numpy as np
 import psutil
@@ -130,7 +131,9 @@ def default_workers() -> int:
     The training processes of a box share them.
     """
     cores = max(1, (psutil.cpu_count(logical=False) or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
-    return cores if torch.accelerator.is_available() else max(1, cores // 4)
+    # torch.accelerator does not count what torch_xla drives.
+    beside = torch.accelerator.is_available() or find_spec("torch_xla") is not None
+    return cores if beside else max(1, cores // 4)
 
 
 def stream(

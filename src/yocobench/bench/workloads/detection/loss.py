@@ -68,9 +68,9 @@ def assign(targets: Tensor, counts: Tensor, centres: Tensor, stride: int) -> tup
     near = (distance <= stride) & after.all(-1) & before.all(-1)
     holds = distance <= stride / 2
     area = (boxes[..., 2:] - boxes[..., :2]).prod(-1)[:, None]
-    candidate_area = torch.where((near | holds) & real[:, None], area, torch.inf)
-    smallest, row = candidate_area.min(-1)
-    return row, smallest < torch.inf
+    answers = (near | holds) & real[:, None]
+    row = torch.where(answers, area, torch.inf).min(-1).indices
+    return row, answers.any(-1)  # not by the least area: of nothing but inf, torch_xla's min is the largest float
 
 
 def detection_loss(raw: Tensor, logits: Tensor, targets: Tensor, counts: Tensor, stride: int) -> Tensor:
