@@ -209,3 +209,11 @@ def test_a_kill_between_writing_and_renaming_leaves_the_old_file(written, monkey
         receipt.write(examples.receipt(size="small"), written)
     assert receipt.read(written) == examples.receipt()
     assert [path.name for path in written.parent.iterdir()] == ["local.json"]
+
+
+def test_receipts_of_one_second_do_not_overwrite_each_other(tmp_path):
+    here = [examples.receipt(), examples.receipt(size="small"), examples.receipt()]  # one label, one second
+    for one in here:
+        receipt.write(one, receipt.standalone(one, tmp_path))
+    left = [receipt.read(path) for path in (tmp_path / receipt.STANDALONE).glob("*.json")]
+    assert sorted(one.cell_key for one in left) == sorted(one.cell_key for one in here)

@@ -6,6 +6,7 @@ Written whole or not at all, with a checksum, so that one cut in half or edited 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import tempfile
@@ -76,6 +77,16 @@ def write_atomic(path: Path, text: str) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def standalone(receipt: Receipt, root: Path) -> Path:
+    """Where a receipt goes that DVC does not own: a file that is not there yet.
+
+    Jobs of a parallel sweep may end in the same second, and those over a workload's settings share the cell's label.
+    """
+    stem = f"{receipt.spec.label}-{receipt.recorded_at.replace(':', '-')}-{receipt.cell_key}"
+    names = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
+    return next(path for name in names if not (path := root / STANDALONE / f"{name}.json").exists())
 
 
 def read(path: Path) -> Receipt:
