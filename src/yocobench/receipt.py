@@ -58,9 +58,13 @@ def _checksum(body: dict[str, object]) -> str:
 
 def write(receipt: Receipt, path: Path) -> None:
     """Write atomically: a full disk or a kill leaves the old file or none. Raises OSError."""
+    write_atomic(path, json.dumps(document(receipt), indent=1, sort_keys=True) + "\n")
+
+
+def document(receipt: Receipt) -> dict[str, object]:
+    """What stands in its file."""
     body = receipt.model_dump(mode="json", by_alias=True)
-    document = {"schema": SCHEMA, "sha256": _checksum(body), **body}
-    write_atomic(path, json.dumps(document, indent=1, sort_keys=True) + "\n")
+    return {"schema": SCHEMA, "sha256": _checksum(body), **body}
 
 
 def write_atomic(path: Path, text: str) -> None:

@@ -10,6 +10,7 @@ input, said in one line. Under `dvc repro` Ctrl-C gives 130, so that DVC stops t
 from __future__ import annotations
 
 import datetime as dt
+import json
 import os
 import subprocess
 import sys
@@ -130,6 +131,7 @@ def keep(record: Receipt, path: Path, root: Path, console: Console, costs: dict[
     from yocobench.tracking import StoreError, open_store
 
     unwritten: OSError | None = None
+    elsewhere = "its runs are in the MLflow store"
     try:
         receipt.write(record, path)
     except OSError as error:
@@ -138,13 +140,15 @@ def keep(record: Receipt, path: Path, root: Path, console: Console, costs: dict[
         logged = open_store(root).log_receipt(record, costs, [root / name for name in ARTIFACTS])
     except StoreError as error:
         console.print(f"not logged: {error}", highlight=False, soft_wrap=True)
-        if unwritten is not None:
-            print(record.model_dump_json(by_alias=True))  # the last place where it can survive
+        if unwritten is not None:  # the last place where it can survive
+            print(json.dumps(receipt.document(record)))
+            elsewhere = f"it is the line that was printed: save that as a .json under {receipt.STANDALONE}"
     else:
         if unwritten is None:
             receipt.write(logged, path)
     if unwritten is not None:
-        raise OSError(f"{relative(path)}: receipt not written: {unwritten.strerror or unwritten}") from unwritten
+        said = f"{relative(path)}: receipt not written: {unwritten.strerror or unwritten}; {elsewhere}"
+        raise OSError(said) from unwritten
 
 
 def describe(measurement: Measurement, unit: str) -> str:
