@@ -248,6 +248,16 @@ def test_without_credentials_the_snapshot_stays_and_that_is_no_failure(aws: Aws,
     assert len(out.splitlines()) == 1
 
 
+def test_a_region_that_the_snapshot_does_not_know_is_refused_where_none_can_be_fetched(
+    aws: Aws, stage, capsys, monkeypatch
+):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    with pytest.raises(SystemExit):
+        stage("region=us-esat-1")
+    assert "region 'us-esat-1' has no price in the snapshot" in (said := capsys.readouterr().err)
+    assert "did you mean 'us-east-1'?" in said
+
+
 def test_without_network_the_snapshot_stays(aws: Aws, stage, capsys, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")  # nothing listens there
     stage()

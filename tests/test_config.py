@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from stage_cases import asked, complaint
 from yocobench import config
 from yocobench.schema import Config
 
@@ -20,29 +21,6 @@ def edit(path: str, old: str, new: str) -> None:
     text = Path(path).read_text(encoding="utf-8")
     assert text.count(old) == 1, (path, old)
     Path(path).write_text(text.replace(old, new), encoding="utf-8")
-
-
-def asked(*overrides: str, monkeypatch: pytest.MonkeyPatch) -> list[Config]:
-    """What a stage is handed when it is called with these words."""
-    seen: list[Config] = []
-
-    def main(cfg: Config) -> None:
-        seen.append(cfg)
-
-    monkeypatch.setattr(sys, "argv", ["stage", *overrides])
-    config.stage(main)()
-    return seen
-
-
-def complaint(*overrides: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:
-    """What a stage says to a mistake, with exit status 2 and no traceback."""
-    with pytest.raises(SystemExit) as ended:
-        asked(*overrides, monkeypatch=monkeypatch)
-    said = capsys.readouterr().err
-    assert ended.value.code == 2, said
-    assert "Traceback" not in said
-    assert said.startswith("error: ")
-    return said
 
 
 # --- params.yaml ------------------------------------------------------------------------------------------------
@@ -59,7 +37,7 @@ def test_every_mistake_in_the_study_is_said_at_once_with_its_path():
     message = str(caught.value)
     assert "objektive: unknown key; did you mean 'objective'? Known: workloads, subsets, " in message
     assert "objective: Field required" in message
-    assert "job.tokens: Input should be greater than 0 (got -3)" in message
+    assert "job.tokens: Input should be greater than or equal to 1 (got -3)" in message
     assert "protocol.min_steps: Input should be greater than or equal to 3 (got 2)" in message
     assert "usage_class: Input should be 'on-demand' or 'spot' (got 'reserved')" in message
 
@@ -68,6 +46,30 @@ def test_every_mistake_in_the_study_is_said_at_once_with_its_path():
 def test_two_settings_that_contradict_each_other_are_named():
     with pytest.raises(ValueError, match=r"protocol: .*min_steps \(500\) exceeds max_steps \(400\)"):
         config.study(["protocol.min_steps=500", "protocol.max_steps=400"])
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("job.tokens=1e400", "job.tokens: Input should be a finite number"),
+        ("job.tokens=1e300", "job.tokens: Input should be less than or equal to 1000000000000000000"),
+        ("job.deadline_h=inf", "job.deadline_h: Input should be a finite number"),
+        ("protocol.timeout_s=inf", "protocol.timeout_s: Input should be a finite number"),
+        ("assume.boot_s=nan", "assume.boot_s: Input should be"),
+        ("instances=[local,local]", "  instances: local given more than once; name each once"),
+        ("workloads=[yoco-lm,yoco-lm]", "  workloads: yoco-lm given more than once; name each once"),
+        (
+            "restrict.instances=[g5.xlarg]",
+            "  restrict.instances: 'g5.xlarg' is not among instances; did you mean 'g5.xlarge'? Known: local, ",
+        ),
+    ],
+)
+@pytest.mark.usefixtures("project")
+def test_what_no_study_can_mean_is_refused(override, words):
+    with pytest.raises(ValueError, match=r"^params\.yaml: 1 error\(s\)\n") as caught:
+        config.study([override])
+    assert words in str(caught.value)
+    assert "(got {" not in str(caught.value)
 
 
 @pytest.mark.usefixtures("project")
@@ -190,27 +192,6 @@ def test_broken_yaml_stops_a_command_with_file_and_line(project, monkeypatch, ca
     said = complaint(monkeypatch=monkeypatch, capsys=capsys)
     assert said.startswith(f"error: {file}: ")
     assert "expected ',' or ']'" in said
-
-
-@pytest.mark.usefixtures("project")
-def test_wrong_values_on_the_command_line_are_all_said_at_once(monkeypatch, capsys):
-    said = complaint(
-        "job.images=0", "protocol.seed=-1", "+restrict.cpu_onyl=true", monkeypatch=monkeypatch, capsys=capsys
-    )
-    assert "error: the composed config: 3 error(s)\n" in said
-    assert "  job.images: Input should be greater than 0 (got 0)\n" in said
-    assert "  protocol.seed: Input should be greater than or equal to 0 (got -1)\n" in said
-    assert "  restrict.cpu_onyl: unknown key; did you mean 'cpu_only'? Known: cpu_only, instances\n" in said
-
-
-@pytest.mark.parametrize("word", ["workload=yoco-ml", "workload=transformer,yoco-ml"])
-@pytest.mark.usefixtures("project")
-def test_an_unknown_name_on_the_command_line_is_one_line_before_any_job_starts(monkeypatch, capsys, word):
-    said = complaint("-m", word, monkeypatch=monkeypatch, capsys=capsys)
-    assert said == (
-        "error: workload 'yoco-ml' is not known; did you mean 'yoco-lm'? "
-        "Known: transformer, yoco-det, yoco-lm. Add conf/workload/yoco-ml.yaml\n"
-    )
 
 
 @pytest.mark.usefixtures("project")

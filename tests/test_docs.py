@@ -69,6 +69,13 @@ def test_every_command_that_is_named_is_a_module_that_can_be_run():
         assert '__name__ == "__main__"' in source.read_text(encoding="utf-8"), f"{file}: {module} is no command"
 
 
+def test_a_shell_takes_every_command_as_it_is_written():
+    written = [f"python -m {module} {words}" for _, module, words in stated(PAGES)]
+    script = re.sub(r"<\w+>", "NAME", "\n".join(written))
+    done = subprocess.run(["bash", "-n", "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_every_make_target_that_is_named_exists():
     targets = set(re.findall(r"(?m)^(\w+):", Path("Makefile").read_text()))
     named = {(page.name, name) for page in PAGES for name in re.findall(r"(?m)(?:^|`)make (\w+)", page.read_text())}

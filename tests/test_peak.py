@@ -62,22 +62,36 @@ def test_the_peak_of_a_cpu_is_flops_a_cycle_times_clock_times_cores():
 
 def test_utilisation_is_stated_for_a_type_whose_peak_is_known():
     # The T4 peaks at 65 TFLOP/s in fp16: 1.3e12 / 65e12.
-    assert train.figures(composed("instance=g4dn.xlarge"), measured(None))["mfu"] == pytest.approx(0.02)
+    assert train.figures(composed("instance=g4dn.xlarge"), measured(None))[0]["mfu"] == pytest.approx(0.02)
 
 
 def test_the_peak_is_that_of_all_that_trained():
-    assert train.figures(composed("instance=g4dn.xlarge"), measured(None, processes=4))["mfu"] == pytest.approx(0.005)
+    of_four, _ = train.figures(composed("instance=g4dn.xlarge"), measured(None, processes=4))
+    assert of_four["mfu"] == pytest.approx(0.005)
     # One of the two cores of a chip with 190 TFLOP/s in bf16; then both.
     for processes, expected in ((1, 1.3 / 95), (2, 1.3 / 190)):
         found = measured(None, precision="bf16", processes=processes)
-        assert train.figures(composed("instance=trn1.2xlarge"), found)["mfu"] == pytest.approx(expected)
+        assert train.figures(composed("instance=trn1.2xlarge"), found)[0]["mfu"] == pytest.approx(expected)
 
 
 def test_utilisation_is_stated_for_this_host_when_its_chip_is_in_the_catalogue():
-    assert train.figures(composed("instance=local"), measured(T4_HOST))["mfu"] == pytest.approx(0.02)
+    assert train.figures(composed("instance=local"), measured(T4_HOST))[0]["mfu"] == pytest.approx(0.02)
 
 
 def test_utilisation_is_left_out_where_no_source_states_a_peak():
     unknown = T4_HOST.model_copy(update={"accelerator_name": "Some GPU"})
-    assert "mfu" not in train.figures(composed("instance=local"), measured(unknown))
-    assert "mfu" not in train.figures(composed("instance=local"), measured(None))
+    assert "mfu" not in train.figures(composed("instance=local"), measured(unknown))[0]
+    assert "mfu" not in train.figures(composed("instance=local"), measured(None))[0]
+
+
+def test_what_was_measured_survives_prices_that_are_gone_damaged_or_of_other_regions():
+    one = measured(None)
+    snapshot, asked = Path("data/prices.json"), composed("instance=g4dn.xlarge")
+    assert train.figures(asked, one)[0]["cost_usd"] > 0
+    found, said = train.figures(composed("instance=g4dn.xlarge", "region=us-esat-1"), one)
+    assert (found.keys(), "did you mean 'us-east-1'?" in said) == ({"mfu"}, True)
+    snapshot.write_text("{")
+    assert "not priced: data/prices.json: 1 error(s)" in train.figures(asked, one)[1]
+    snapshot.unlink()
+    found, said = train.figures(asked, one)
+    assert (found.keys(), "data/prices.json" in said) == ({"mfu"}, True)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from plan_cases import HOST, TOY, WORDS, forget, planned, write_text
+from yocobench import config, plan
 from yocobench.schema import Subset, WorkloadConfig
 
 TYPES = ("local", "g4dn.xlarge", "g5.xlarge")
@@ -177,3 +178,11 @@ def test_a_host_that_no_file_describes_is_planned_by_what_it_can():
     unknown = HOST.model_copy(update={"cpu_model": "Some New CPU", "cpu_flags": ("avx512f", "amx_bf16")})
     spec = planned("local", workload=TOY.model_copy(update={"micro_batch_size": 16}), host=unknown).spec
     assert (spec.kind, spec.precision, spec.host_id) == ("cpu", "bf16", "h0st")
+
+
+def test_an_objective_that_nobody_knows_is_refused_before_anything_is_measured(study, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["plan", "objective=cheapst", "workloads=[yoco-lm]", "instances=[local]"])
+    with pytest.raises(SystemExit):
+        config.stage(plan.main)()
+    assert "unknown objective 'cheapst'; known: cheapest, fastest, balanced" in capsys.readouterr().err
+    assert not (study / "data/plan").exists()

@@ -134,6 +134,8 @@ def test_a_price_is_stale_when_it_is_older_than_its_classs_limit(recorded: price
         "oldest price of 2026-07-20, 91 days old on 2026-10-19; stale: 5 of 5 on-demand prices in us-east-1 are over "
         "90 days old"
     )
+    early = prices.age(recorded, limit, "us-east-1", "on-demand", dt.date(2026, 7, 19))
+    assert "; 6 price(s) are dated after today: correct data/prices.json, or this machine's clock" in early
 
 
 def test_storage_and_addresses_are_priced(recorded: prices.PriceList) -> None:

@@ -16,9 +16,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
 import examples
-from yocobench import receipt
+from yocobench import receipt, train
+from yocobench.tracking import StoreError
 
 
 @pytest.fixture
@@ -209,3 +211,23 @@ def test_a_kill_between_writing_and_renaming_leaves_the_old_file(written, monkey
         receipt.write(examples.receipt(size="small"), written)
     assert receipt.read(written) == examples.receipt()
     assert [path.name for path in written.parent.iterdir()] == ["local.json"]
+
+
+def test_receipts_of_one_second_do_not_overwrite_each_other(tmp_path):
+    here = [examples.receipt(), examples.receipt(size="small"), examples.receipt()]  # one label, one second
+    for one in here:
+        receipt.write(one, receipt.standalone(one, tmp_path))
+    left = [receipt.read(path) for path in (tmp_path / receipt.STANDALONE).glob("*.json")]
+    assert sorted(one.cell_key for one in left) == sorted(one.cell_key for one in here)
+
+
+def test_what_can_be_written_nowhere_is_printed_so_that_it_can_be_read_again(tmp_path, monkeypatch, capsys):
+    def refuse(*_: object) -> None:
+        raise StoreError("no store")
+
+    monkeypatch.setattr("yocobench.tracking.open_store", refuse)
+    (tmp_path / "results").touch()
+    with pytest.raises(OSError, match=r"receipt not written: .*; it is the line that was printed: save that as"):
+        train.keep(examples.receipt(), tmp_path / "results/r.json", tmp_path, Console(stderr=True), {})
+    (tmp_path / "saved.json").write_text(capsys.readouterr().out)
+    assert receipt.read(tmp_path / "saved.json") == examples.receipt()

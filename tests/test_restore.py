@@ -35,6 +35,13 @@ def test_a_damaged_receipt_is_named_and_the_others_are_logged(tracked, capsys):
     assert shown.out == "1 receipt(s) are in the MLflow store, 1 could not be read\n"
 
 
+def test_a_receipt_that_cannot_be_opened_stops_none_of_the_others(tracked, capsys):
+    write(receipt(), tracked / "results/receipts/b.json")
+    (tracked / "results/receipts/a.json").mkdir()
+    assert restore.main() == 1
+    assert capsys.readouterr().out == "1 receipt(s) are in the MLflow store, 1 could not be read\n"
+
+
 def test_receipts_are_left_as_they_are(tracked):
     path = tracked / "results/receipts/a.json"
     write(receipt(), path)

@@ -143,6 +143,12 @@ def test_the_terminal_table_has_every_candidate(decision):
     assert all(name in text for name in ("slow", "guess", "local", "inf1", "Provisional"))
 
 
+def test_the_terminal_says_what_to_keep_in_mind(decision):
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(tables.terminal([decision.model_copy(update={"warnings": ("local: others took 81% of the CPU",)})]))
+    assert "Mind: local: others took 81% of the CPU" in console.export_text()
+
+
 def test_metrics_are_small_and_flat(decision):
     values = tables.metrics([decision])["yoco-det"]
     assert (values["verdict"], values["chosen"], values["cost_usd"], values["hours"]) == (

@@ -136,7 +136,7 @@ def test_a_read_only_folder_loses_no_measurement(study):
     (study / "results").write_text("a file where a folder should be")
     done = train("workload=toy", "instance=local", "receipt=results/r.json")
     assert done.returncode == 2
-    assert "results/r.json: receipt not written" in done.stderr
+    assert "results/r.json: receipt not written: File exists; its runs are in the MLflow store" in done.stderr
     runs = open_store(study).client.search_runs([open_store(study).experiment_id], "tags.level = 'cell'")
     assert len(runs) == 1  # logged all the same
 

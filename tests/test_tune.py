@@ -129,6 +129,22 @@ def test_the_winner_is_what_the_cell_is_measured_by(study, monkeypatch, capsys):
     assert set(map(len, store.fetch_repeats(keys).values())) == {0}  # no decision counts them
 
 
+@pytest.mark.parametrize(("interrupted", "rates", "stays"), [(True, 1, True), (False, 0, True), (False, 1, False)])
+def test_an_earlier_winner_goes_only_where_a_whole_tuning_says_so(study, monkeypatch, interrupted, rates, stays):  # noqa: F811
+    def run(search, measure, say):
+        search.interrupted = interrupted
+        search.tried = {Settings(threads=2): "ok"}
+        search.rates = {Settings(threads=2): rate(100, 1)} if rates else {}
+
+    monkeypatch.setattr(Search, "run", run)
+    path = study / "conf/tuned/toy/local.yaml"
+    path.parent.mkdir(parents=True)
+    path.touch()
+    monkeypatch.setattr(tuned, "read", lambda _: None)
+    tune.main(composed("workload=toy", "instance=local"))
+    assert path.exists() is stays
+
+
 def test_a_launcher_that_is_not_here_is_refused_with_what_to_do(study):  # noqa: F811
     with pytest.raises(ValueError, match=r"launcher=replay: .* commit conf/tuned/toy/local.yaml"):
         tune.main(composed("workload=toy", "launcher=replay"))
@@ -138,5 +154,7 @@ def test_a_damaged_file_is_named(study):  # noqa: F811
     path = study / "conf/tuned/toy/local.yaml"
     path.parent.mkdir(parents=True)
     path.write_text("settings: {threads: many}\n")
-    with pytest.raises(ValueError, match=r"conf/tuned/toy/local.yaml: not what tuning writes"):
+    with pytest.raises(
+        ValueError, match=r"^conf/tuned/toy/local.yaml: not what tuning writes \(settings.threads: [^\n]*\); delete"
+    ):
         tuned.read(path)

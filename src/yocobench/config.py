@@ -17,6 +17,8 @@ import hydra
 import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -34,6 +36,8 @@ GROUPS: dict[str, type[BaseModel]] = {
     "accelerator": Chip,
     "launcher": LauncherConfig,
 }
+_CELL = ("workload", "subset", "instance", "launcher")
+"""Groups of which a composed config has one file."""
 
 
 def root() -> Path:
@@ -52,7 +56,12 @@ def names(group: str) -> list[str]:
 
 def load(raw: DictConfig) -> Config:
     """A composed config, validated. Raises ValueError listing every error."""
-    return validate(Config, raw, "the composed config")
+    cfg = validate(Config, raw, "params.yaml with conf/ and overrides")
+    try:
+        _check_known("instance", cfg.baseline)
+    except ValueError as error:
+        raise ValueError(f"baseline: {error}") from None
+    return cfg
 
 
 def entries(group: str, names: Iterable[str]) -> list[Any]:
@@ -63,10 +72,11 @@ def entries(group: str, names: Iterable[str]) -> list[Any]:
     wanted = list(names)
     for name in wanted:
         _check_known(group, name)
-    return [
-        validate(GROUPS[group], raw, f"conf/{group}/{name}.yaml")
-        for name, raw in zip(wanted, _compose(group, wanted), strict=True)
-    ]
+    found: list[Any] = []
+    for name, raw in zip(wanted, _compose(group, wanted), strict=True):
+        found.append(validate(GROUPS[group], raw, f"conf/{group}/{name}.yaml"))
+        _check_named(group, name, found[-1].name)
+    return found
 
 
 def entry(group: str, name: str) -> Any:
@@ -131,7 +141,10 @@ def stage(main: Callable[[Config], int | None]) -> Callable[[], None]:
         @functools.wraps(main)
         def app(raw: DictConfig) -> None:
             try:
-                status = main(load(raw))
+                cfg = load(raw)
+                for group in _CELL:
+                    _check_named(group, HydraConfig.get().runtime.choices[group], getattr(cfg, group).name)
+                status = main(cfg)
             except Exception as error:
                 if sweep.running():
                     sweep.record_failure(error)
@@ -169,16 +182,42 @@ def _check_known(group: str, name: str) -> None:
         raise ValueError(f"{group} {name!r} is not known{hint} Known: {', '.join(known)}. Add conf/{group}/{name}.yaml")
 
 
+def _check_named(group: str, file: str, name: str) -> None:
+    """Raise ValueError for a file that was copied and kept the name of the other: its numbers would be filed there."""
+    if name != file:
+        raise ValueError(f"conf/{group}/{file}.yaml: name: {name!r} is not the file's; write name: {file}")
+
+
 def _check_words(words: list[str]) -> None:
-    """Raise ValueError for an unknown name among command-line words, before the first job of a sweep starts.
+    """Raise ValueError for an unknown name or key among command-line words, before the first job of a sweep starts.
 
     Hydra would answer with a page and, in a sweep, end all jobs behind it. Globs and functions are left to Hydra.
     """
     for word in words:
-        group, _, chosen = word.partition("=")
-        if group in GROUPS and re.fullmatch(r"[\w.,-]+", chosen):
+        key, is_set, chosen = word.partition("=")
+        if key in GROUPS and re.fullmatch(r"[\w.,-]*", chosen):
             for name in chosen.split(","):
-                _check_known(group, name)
+                _check_known(key, name)
+                _check_is_text(key, name)
+        elif is_set and re.fullmatch(r"\w+(\.\w+)*", key):
+            _check_key(key)
+
+
+def _check_is_text(group: str, name: str) -> None:
+    """Raise ValueError for a name that Hydra takes for a number, a truth or null: it would not look for the file."""
+    if not isinstance(OverridesParser.create().parse_override(f"{group}={name}").value(), str):
+        raise ValueError(f"{group} {name!r} reads as a value, not as a name: rename conf/{group}/{name}.yaml")
+
+
+def _check_key(key: str) -> None:
+    """Raise ValueError for a key that no config has, with the nearest one. Hydra's own, `args` and launchers apart."""
+    path = key.split(".")
+    for depth, part in enumerate(path):
+        known = _fields_at(Config, path[:depth])
+        if path[0] in ("hydra", "launcher") or not known:
+            return
+        if part not in known:
+            raise ValueError(_unknown_key(".".join(path[: depth + 1]), known))
 
 
 def _check_yaml() -> None:
@@ -230,15 +269,18 @@ def validate(kind: type[Model], raw: Any, where: str) -> Model:
 def _explain(kind: type[BaseModel], item: Any) -> str:
     """One pydantic error as `path: what (value); known: ...`."""
     path = [str(part) for part in item["loc"]]
-    text = f"{'.'.join(path) or '(top)'}: {item['msg']}"
+    said = item["msg"].removeprefix("Value error, ")  # a validator of ours, whose words name the place
+    text = f"{'.'.join(path)}: {said}" if path else said
     if item["type"] == "extra_forbidden":
-        known = _fields_at(kind, path[:-1])
-        near = difflib.get_close_matches(path[-1], known, n=1)
-        text = f"{'.'.join(path)}: unknown key" + (f"; did you mean {near[0]!r}?" if near else ".")
-        return text + f" Known: {', '.join(known)}"
-    if item["type"] != "missing":
+        return _unknown_key(".".join(path), _fields_at(kind, path[:-1]))
+    if item["type"] != "missing" and not (item["type"] == "value_error" and isinstance(item["input"], dict)):
         text += f" (got {item['input']!r})"
     return text
+
+
+def _unknown_key(key: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(key.rpartition(".")[2], known, n=1)
+    return f"{key}: unknown key" + (f"; did you mean {near[0]!r}?" if near else ".") + f" Known: {', '.join(known)}"
 
 
 def _fields_at(kind: type[BaseModel], path: list[str]) -> list[str]:

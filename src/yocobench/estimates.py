@@ -67,6 +67,6 @@ def _receipts(root: Path) -> list[Receipt]:
     for path in sorted((root / receipt.STUDY).rglob("*.json")):
         try:
             found.append(receipt.read(path))
-        except ValueError:
+        except (ValueError, OSError):
             continue  # named by `restore` already
     return found

@@ -32,6 +32,7 @@ from yocobench.schema import (
     Subset,
     WorkloadConfig,
 )
+from yocobench.selection import objectives
 from yocobench.selection.eligibility import Exclusion, does_not_fit, exclude
 
 PLAN = Path("data/plan")
@@ -137,6 +138,7 @@ def plan_cells(study: Study, instances: list[Instance], detected: Detected, root
 def main(cfg: Config) -> None:
     """Plan every cell of the study."""
     root, detected = config.root(), hardware.detect()
+    objectives.get(cfg.objective)  # else `compare` would be the first to look, after everything was measured
     counts: collections.Counter[str] = collections.Counter()
     for planned in plan_cells(cfg, config.instances(cfg.instances), detected, root):
         spec = planned.spec

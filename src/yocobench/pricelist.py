@@ -132,8 +132,15 @@ class PriceList(Frozen):
     def find(self, instance_type: str, region: str, usage_class: UsageClass) -> Price | None:
         """The price, or None where the snapshot has none; of several zones (spot), the cheapest.
 
-        Raises ValueError for a region of which the snapshot knows nothing: rather a typing mistake than a gap.
+        Raises ValueError as `check_region` does.
         """
+        self.check_region(region)
+        key = (instance_type, region, usage_class)
+        found = [price for price in self.prices if (price.instance_type, price.region, price.usage_class) == key]
+        return min(found, key=lambda price: price.price_usd_per_hour, default=None)
+
+    def check_region(self, region: str) -> None:
+        """Raise ValueError for a region of which the snapshot knows nothing: rather a typing mistake than a gap."""
         known = sorted({price.region for price in self.prices})
         if region not in known:
             near = difflib.get_close_matches(region, known, n=1)
@@ -142,9 +149,6 @@ class PriceList(Frozen):
                 f"region {region!r} has no price in the snapshot of {self.as_of}{hint} Known: {', '.join(known)}. "
                 f"Set `region` in params.yaml, or fetch its prices: python -m yocobench.prices region={region}"
             )
-        key = (instance_type, region, usage_class)
-        found = [price for price in self.prices if (price.instance_type, price.region, price.usage_class) == key]
-        return min(found, key=lambda price: price.price_usd_per_hour, default=None)
 
     def commitment(self, instance_type: str, region: str, kind: str) -> Commitment | None:
         """Of the promises of that kind, the one that costs least in all; None where the snapshot has none."""

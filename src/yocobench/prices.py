@@ -117,6 +117,8 @@ def age(prices: PriceList, limit: StaleAfter, region: str, usage_class: UsageCla
             f"; stale: {len(stale)} of {len(all_of_them)} {usage_class} prices in {region} are over "
             f"{limit.days(usage_class)} days old"
         )
+    if ahead := sum(price.as_of > today for price in prices.prices):
+        text += f"; {ahead} price(s) are dated after today: correct {SNAPSHOT}, or this machine's clock"
     return text
 
 
@@ -152,6 +154,7 @@ def main(cfg: Config) -> None:
     except (session.NoCredentials, session.Unreachable) as error:
         if old is None:
             raise ValueError(f"{error}; and there is no {SNAPSHOT}: `git checkout {SNAPSHOT}`") from None
+        old.check_region(cfg.region)  # else it would be `compare` that says so, after everything was measured
         known = age(old, cfg.price_stale_after_days, cfg.region, cfg.usage_class, now.date())
         print(f"{SNAPSHOT} stays as it is, {known}: {error}")
         return

@@ -6,6 +6,7 @@ Written whole or not at all, with a checksum, so that one cut in half or edited 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import tempfile
@@ -57,9 +58,13 @@ def _checksum(body: dict[str, object]) -> str:
 
 def write(receipt: Receipt, path: Path) -> None:
     """Write atomically: a full disk or a kill leaves the old file or none. Raises OSError."""
+    write_atomic(path, json.dumps(document(receipt), indent=1, sort_keys=True) + "\n")
+
+
+def document(receipt: Receipt) -> dict[str, object]:
+    """What stands in its file."""
     body = receipt.model_dump(mode="json", by_alias=True)
-    document = {"schema": SCHEMA, "sha256": _checksum(body), **body}
-    write_atomic(path, json.dumps(document, indent=1, sort_keys=True) + "\n")
+    return {"schema": SCHEMA, "sha256": _checksum(body), **body}
 
 
 def write_atomic(path: Path, text: str) -> None:
@@ -76,6 +81,16 @@ def write_atomic(path: Path, text: str) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def standalone(receipt: Receipt, root: Path) -> Path:
+    """Where a receipt goes that DVC does not own: a file that is not there yet.
+
+    Jobs of a parallel sweep may end in the same second, and those over a workload's settings share the cell's label.
+    """
+    stem = f"{receipt.spec.label}-{receipt.recorded_at.replace(':', '-')}-{receipt.cell_key}"
+    names = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
+    return next(path for name in names if not (path := root / STANDALONE / f"{name}.json").exists())
 
 
 def read(path: Path) -> Receipt:

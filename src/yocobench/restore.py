@@ -29,12 +29,12 @@ def restore(root: Path, store: Store | None = None, more: Sequence[str] = ()) ->
     good, problems = 0, []
     for path in paths:
         try:
-            store.log_receipt(
-                receipt.read(path.relative_to(root) if path.is_relative_to(Path.cwd()) else path), None, ()
-            )
-            good += 1
-        except ValueError as error:
+            found = receipt.read(path.relative_to(root) if path.is_relative_to(Path.cwd()) else path)
+        except (ValueError, OSError) as error:
             problems.append(str(error))
+            continue
+        store.log_receipt(found, None, ())
+        good += 1
     return good, problems
 
 

@@ -10,6 +10,7 @@ input, said in one line. Under `dvc repro` Ctrl-C gives 130, so that DVC stops t
 from __future__ import annotations
 
 import datetime as dt
+import json
 import os
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from yocobench.bench.statistics import occupied_s, summarize
 from yocobench.launchers import build_launcher
 from yocobench.launchers.base import Launcher
 from yocobench.launchers.signals import INTERRUPTED_STATUS
+from yocobench.paths import relative
 from yocobench.plan import PlannedCell, detected_chip, plan_cell
 from yocobench.progress import Reporter
 from yocobench.receipt import Provenance, Receipt
@@ -40,18 +42,21 @@ def main(cfg: Config) -> int:
     planned = plan_cell(cfg, cfg.workload, cfg.subset, cfg.instance, hardware.detect(), root)
     launcher = build_launcher(cfg.launcher)
     wasted = "" if launcher.is_free or cfg.instance.detect else worth.why_not(planned, cfg, worth.decisions(cfg, root))
+    tuned_as = _tuned(cfg, root)  # what may fail comes before the measurement, which would be lost with it
     measurement = _measure(cfg, planned, launcher, root, console, wasted)
     record = Receipt(
         cell_key=planned.spec.key,
         spec=planned.spec,
-        provenance=provenance(root, cfg.launcher.name, sweep.name()).model_copy(update={"tuned": _tuned(cfg, root)}),
+        provenance=provenance(root, cfg.launcher.name, sweep.name()).model_copy(update={"tuned": tuned_as}),
         measurement=measurement,
         recorded_at=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
     )
-    standalone = receipt.STANDALONE / f"{planned.spec.label}-{record.recorded_at.replace(':', '-')}.json"
-    path = root / (cfg.receipt or standalone)
-    keep(record, path, root, console, figures(cfg, measurement))
+    path = root / cfg.receipt if cfg.receipt else receipt.standalone(record, root)
+    found, unpriced = figures(cfg, measurement)
+    keep(record, path, root, console, found)
     launcher.recorded()
+    if unpriced:
+        console.print(f"  {unpriced}", highlight=False, soft_wrap=True)
     console.print(
         f"{planned.spec.label}: {describe(measurement, cfg.workload.sample_unit)}", highlight=False, soft_wrap=True
     )
@@ -81,8 +86,11 @@ def _measure(
         return launcher.run(planned.spec, cfg.instance, root, report)
 
 
-def figures(cfg: Config, measurement: Measurement) -> dict[str, float]:
-    """Metrics that follow from facts outside the measurement: mfu, and cost_usd of having measured (where priced)."""
+def figures(cfg: Config, measurement: Measurement) -> tuple[dict[str, float], str]:
+    """Metrics that follow from facts outside the measurement: mfu, and cost_usd of having measured (where priced).
+
+    With why it was not priced; empty: it was, or there is nothing to price. No price list may cost a measurement.
+    """
     found: dict[str, float] = {}
     rate, good = summarize(measurement).flops_per_second, [r for r in measurement.repeats if r.precision]
     if rate is not None and good and good[0].precision:
@@ -93,13 +101,18 @@ def figures(cfg: Config, measurement: Measurement) -> dict[str, float]:
             found["mfu"] = rate / peak
     if "cost_usd" in measurement.extra:  # a launcher that saw the bill knows better
         known = ("billed_s", "cost_usd", "planned_worst_usd")
-        return found | {name: measurement.extra[name] for name in known if name in measurement.extra}
-    price = prices.load(config.root() / prices.SNAPSHOT).find(cfg.instance.name, cfg.region, cfg.usage_class)
-    if price is not None and good:
+        return found | {name: measurement.extra[name] for name in known if name in measurement.extra}, ""
+    if cfg.instance.detect or not good:
+        return found, ""
+    try:
+        price = prices.load(config.root() / prices.SNAPSHOT).find(cfg.instance.name, cfg.region, cfg.usage_class)
+    except (ValueError, OSError) as error:
+        return found, f"not priced: {relative(error)}"
+    if price is not None:
         spent_s = sum(measurement.phases_s.values()) + sum(occupied_s(repeat) for repeat in good)
         found["billed_s"] = spent_s
         found["cost_usd"] = float(price.price_usd_per_hour) * spent_s / 3600
-    return found
+    return found, ""
 
 
 def _accelerators(cfg: Config, measurement: Measurement) -> float:
@@ -118,6 +131,7 @@ def keep(record: Receipt, path: Path, root: Path, console: Console, costs: dict[
     from yocobench.tracking import StoreError, open_store
 
     unwritten: OSError | None = None
+    elsewhere = "its runs are in the MLflow store"
     try:
         receipt.write(record, path)
     except OSError as error:
@@ -126,15 +140,15 @@ def keep(record: Receipt, path: Path, root: Path, console: Console, costs: dict[
         logged = open_store(root).log_receipt(record, costs, [root / name for name in ARTIFACTS])
     except StoreError as error:
         console.print(f"not logged: {error}", highlight=False, soft_wrap=True)
-        if unwritten is not None:
-            print(record.model_dump_json(by_alias=True))  # the last place where it can survive
+        if unwritten is not None:  # the last place where it can survive
+            print(json.dumps(receipt.document(record)))
+            elsewhere = f"it is the line that was printed: save that as a .json under {receipt.STANDALONE}"
     else:
         if unwritten is None:
             receipt.write(logged, path)
     if unwritten is not None:
-        raise OSError(
-            f"{path.relative_to(root)}: receipt not written: {unwritten.strerror or unwritten}"
-        ) from unwritten
+        said = f"{relative(path)}: receipt not written: {unwritten.strerror or unwritten}; {elsewhere}"
+        raise OSError(said) from unwritten
 
 
 def describe(measurement: Measurement, unit: str) -> str:

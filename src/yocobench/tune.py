@@ -190,7 +190,9 @@ def main(cfg: Config) -> int:
         search.interrupted = True
     verdict = _judge(search, measure, say)
     path = tuned.path_of(cfg.workload.name, cfg.instance.name, root)
-    if verdict is None:
+    if verdict is None and (search.interrupted or not search.rates):
+        say(f"{len(search.tried)} trial(s) settled nothing: what was in force before stays")
+    elif verdict is None:
         say(f"the default stays: nothing was faster beyond its interval in {len(search.tried)} trial(s)")
         path.unlink(missing_ok=True)  # an earlier winner is none any more
     else:

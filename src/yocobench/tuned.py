@@ -83,8 +83,11 @@ def read(path: Path) -> Tuned | None:
     except FileNotFoundError:
         return None
     except (yaml.YAMLError, ValidationError, UnicodeDecodeError) as error:
-        where = path.relative_to(path.parents[3])
-        raise ValueError(f"{where}: not what tuning writes ({error}); delete it or tune again") from None
+        where, said = path.relative_to(path.parents[3]), str(error)
+        if isinstance(error, ValidationError):
+            first = error.errors()[0]
+            said = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        raise ValueError(f"{where}: not what tuning writes ({said}); delete it or tune again") from None
 
 
 def write(found: Tuned, path: Path) -> None:

@@ -7,10 +7,10 @@ from typing import Annotated
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from yocobench.schema import Frozen, UsageClass
+from yocobench.schema import Stated, UsageClass
 
 
-class Ec2Settings(Frozen):
+class Ec2Settings(Stated):
     """How boxes are started, fed, watched and limited. Seconds and USD."""
 
     region: str

@@ -59,6 +59,9 @@ class LocalLauncher(Launcher):
 
     def __init__(self, repeat: int | None = None, boxes: int = 1, rendezvous: str | None = None) -> None:
         """`repeat`: only this one of the protocol's, so that a sweep can take cells in turn; null: all of them."""
+        for name, number in (("repeat", repeat), ("boxes", boxes)):
+            if number is not None and type(number) is not int:
+                raise ValueError(f"{name} must be a whole number (got {number!r})")
         if boxes < 1 or (boxes > 1) != (rendezvous is not None):
             raise ValueError(f"boxes ({boxes}) above 1 and rendezvous ({rendezvous}) belong together")
         self.only, self.boxes, self.rendezvous = repeat, boxes, rendezvous or "localhost:0"

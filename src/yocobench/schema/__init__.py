@@ -13,6 +13,7 @@ from yocobench.schema.base import (
     Name,
     Precision,
     Sourced,
+    Stated,
     UsageClass,
 )
 from yocobench.schema.catalogue import (
@@ -75,6 +76,7 @@ __all__ = [
     "Restrict",
     "Sourced",
     "StaleAfter",
+    "Stated",
     "Study",
     "Subset",
     "TextData",

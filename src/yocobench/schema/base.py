@@ -22,7 +22,13 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, protected_namespaces=())
 
 
-class Sourced(Frozen):
+class Stated(Frozen):
+    """Base of what a user or a source states: finite numbers. Null, not infinity, is how "none" is said."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+
+class Sourced(Stated):
     """A group of facts that one source states."""
 
     source: Annotated[str, Field(min_length=8)]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 from decimal import Decimal
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
-from yocobench.schema.base import DataKind, Fraction, Frozen, ImageFamily, Name, Sourced, UsageClass
+from yocobench.schema.base import DataKind, Fraction, Frozen, ImageFamily, Name, Sourced, Stated, UsageClass
 from yocobench.schema.catalogue import Instance
 
 # --- conf/workload, conf/subset, conf/launcher ------------------------------------------------------------------
@@ -92,7 +93,7 @@ class MachineImages(Frozen):
 # --- params.yaml: the study -------------------------------------------------------------------------------------
 
 
-class Protocol(Frozen):
+class Protocol(Stated):
     """How a cell is measured. Part of the cell's key: other protocols are other measurements."""
 
     repeats: PositiveInt
@@ -117,12 +118,16 @@ class Protocol(Frozen):
         return self
 
 
-class Job(Frozen):
+Samples = Annotated[float, Field(ge=1, le=1e18)]
+"""A thousand times what the longest training of today takes; far beyond it a bill to the cent has too many digits."""
+
+
+class Job(Stated):
     """The full training that the user will do on the chosen instance type."""
 
-    tokens: PositiveFloat
-    images: PositiveFloat
-    samples: PositiveFloat = 1e6
+    tokens: Samples
+    images: Samples
+    samples: Samples = 1e6
     deadline_h: PositiveFloat | None
     budget_usd: Decimal | None = Field(gt=0)
 
@@ -138,7 +143,7 @@ class Restrict(Frozen):
     instances: tuple[Name, ...] = ()
 
 
-class Assume(Frozen):
+class Assume(Stated):
     """What no run has measured yet: used for every candidate until a run on the type itself says better."""
 
     boot_s: Annotated[float, Field(ge=0)]
@@ -210,8 +215,21 @@ class Study(Frozen):
     protocol: Protocol
     data: DataConfig
 
+    @model_validator(mode="after")
+    def _named(self) -> Study:
+        """A name given twice would be trained twice; one that is restricted to must be a candidate."""
+        for key, names in (("workloads", self.workloads), ("subsets", self.subsets), ("instances", self.instances)):
+            if doubles := sorted({name for name in names if names.count(name) > 1}):
+                raise ValueError(f"{key}: {', '.join(doubles)} given more than once; name each once")
+        if unknown := [name for name in self.restrict.instances if name not in self.instances]:
+            near = difflib.get_close_matches(unknown[0], self.instances, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else "."
+            known = ", ".join(self.instances)
+            raise ValueError(f"restrict.instances: {unknown[0]!r} is not among instances{hint} Known: {known}")
+        return self
 
-class Tune(Frozen):
+
+class Tune(Stated):
     """How long `python -m yocobench.tune` looks for the fastest configuration."""
 
     max_s: PositiveFloat

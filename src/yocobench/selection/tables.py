@@ -37,7 +37,8 @@ def terminal(decisions: Sequence[Decision]) -> Group:
         parts.append(shown)
         if (drawn := tracks.chart(one)) is not None:
             parts += [drawn, Text()]
-        parts += [*_ways(one), Text(one.sentence + "\n")]
+        parts += [*_ways(one), *(Text(f"Mind: {text}", style="yellow") for text in one.warnings)]
+        parts.append(Text(one.sentence + "\n"))
     return Group(*parts)
 
 

@@ -1,0 +1,77 @@
+"""What a mistake among the words of a command is answered with, before anything runs."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from stage_cases import asked, complaint
+from yocobench import config
+from yocobench.launchers import build_launcher
+
+
+@pytest.mark.usefixtures("project")
+def test_wrong_values_on_the_command_line_are_all_said_at_once(monkeypatch, capsys):
+    said = complaint(
+        "job.images=0", "protocol.seed=-1", "+restrict.cpu_onyl=true", monkeypatch=monkeypatch, capsys=capsys
+    )
+    assert "error: params.yaml with conf/ and overrides: 3 error(s)\n" in said
+    assert "  job.images: Input should be greater than or equal to 1 (got 0)\n" in said
+    assert "  protocol.seed: Input should be greater than or equal to 0 (got -1)\n" in said
+    assert "  restrict.cpu_onyl: unknown key; did you mean 'cpu_only'? Known: cpu_only, instances\n" in said
+
+
+@pytest.mark.parametrize("word", ["workload=yoco-ml", "workload=transformer,yoco-ml"])
+@pytest.mark.usefixtures("project")
+def test_an_unknown_name_on_the_command_line_is_one_line_before_any_job_starts(monkeypatch, capsys, word):
+    said = complaint("-m", word, monkeypatch=monkeypatch, capsys=capsys)
+    assert said == (
+        "error: workload 'yoco-ml' is not known; did you mean 'yoco-lm'? "
+        "Known: transformer, yoco-det, yoco-lm. Add conf/workload/yoco-ml.yaml\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("word", "words"),
+    [
+        ("protcol.repeats=1", "protcol: unknown key; did you mean 'protocol'? Known: "),
+        ("protocol.repeat=1", "protocol.repeat: unknown key; did you mean 'repeats'? Known: repeats, warmup_steps, "),
+        ("instance=", "instance '' is not known"),
+    ],
+)
+@pytest.mark.usefixtures("project")
+def test_an_unknown_key_on_the_command_line_is_one_line_before_any_job_starts(monkeypatch, capsys, word, words):
+    assert complaint("-m", word, monkeypatch=monkeypatch, capsys=capsys).startswith(f"error: {words}")
+
+
+@pytest.mark.usefixtures("project")
+def test_a_baseline_that_nobody_describes_is_refused(monkeypatch, capsys):
+    said = complaint("baseline=m5a.larg", monkeypatch=monkeypatch, capsys=capsys)
+    assert said.startswith("error: baseline: instance 'm5a.larg' is not known; did you mean 'm5a.large'? Known: ")
+
+
+@pytest.mark.parametrize(
+    ("word", "words"), [("repeat=foo", "repeat must be a whole number (got 'foo')"), ("boxes=1.5", "(got 1.5)")]
+)
+@pytest.mark.usefixtures("project")
+def test_settings_of_the_local_launcher_are_whole_numbers(monkeypatch, word, words):
+    [cfg] = asked(f"launcher.{word}", monkeypatch=monkeypatch)
+    with pytest.raises(ValueError, match=re.escape(words)):
+        build_launcher(cfg.launcher)
+
+
+@pytest.mark.parametrize("name", ["100", "nan", "true"])
+def test_a_name_that_reads_as_a_value_is_refused_with_the_file_to_rename(project, monkeypatch, capsys, name):
+    (project / f"conf/subset/{name}.yaml").write_text(f"name: '{name}'\nfraction: 0.5\n")
+    said = complaint(f"subset={name}", monkeypatch=monkeypatch, capsys=capsys)
+    assert said == f"error: subset {name!r} reads as a value, not as a name: rename conf/subset/{name}.yaml\n"
+
+
+def test_a_copied_file_that_kept_the_name_of_the_other_is_refused(project, monkeypatch, capsys):
+    copied = (project / "conf/instance/g5.xlarge.yaml").read_text()
+    (project / "conf/instance/g5.2xlarge.yaml").write_text(copied)
+    words = "conf/instance/g5.2xlarge.yaml: name: 'g5.xlarge' is not the file's; write name: g5.2xlarge"
+    with pytest.raises(ValueError, match=re.escape(words)):
+        config.instance("g5.2xlarge")
+    assert complaint("instance=g5.2xlarge", monkeypatch=monkeypatch, capsys=capsys) == f"error: {words}\n"
