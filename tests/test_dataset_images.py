@@ -183,3 +183,7 @@ def test_the_digest_changes_with_what_the_subset_reads_and_with_nothing_else(tmp
     (folder / "train.json").write_text(json.dumps(train))
     assert digest("images", folder, 4) == of_four
     assert digest("images", folder, 9) != of_all
+    for damaged in ("{}", "[]"):
+        (folder / "train.json").write_text(damaged)
+        with pytest.raises(ValueError, match=r"train.json is damaged, .* make it again: dvc repro -f dataset@images"):
+            digest("images", folder, 4)

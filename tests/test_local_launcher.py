@@ -216,9 +216,26 @@ def test_a_corpus_that_vanishes_in_a_later_repeat_keeps_the_earlier_one():
     assert [r.outcome for r in found.repeats] == ["ok", "interrupted"]
 
 
+def test_a_mistake_in_the_users_own_code_is_said_with_its_place():
+    with pytest.raises(ValueError, match=r"^ValueError: too many values to unpack \(.*toys.py:\d+, in _fail\)$"):
+        measure(spec(fault="mistake", at=0))
+
+
+def test_batches_that_end_are_the_users_mistake():
+    with pytest.raises(ValueError, match=r"batches\(\) of Toy ended; it must go on: docs/your-model.md"):
+        measure(spec(fault="ended", at=0))
+
+
 def test_a_bug_is_a_failure_with_its_traceback():
     with pytest.raises(RuntimeError, match=r"(?s)Traceback.*ZeroDivisionError: a bug in the workload"):
         measure(spec(fault="bug", at=9))
+
+
+def test_a_bug_in_a_later_repeat_keeps_the_earlier_one(capfd):
+    found = measure(spec(fault="bug", at=9, only_seed=1))
+    assert [r.outcome for r in found.repeats] == ["ok", "interrupted"]
+    assert found.reason == "ZeroDivisionError: a bug in the workload"
+    assert "Traceback" in capfd.readouterr().err
 
 
 def test_kill_9_of_a_repeat_is_an_outcome_that_names_the_signal():

@@ -60,6 +60,8 @@ class Toy(Workload):
             if self.fault == "too large" and batch_size > self.at:
                 raise MemoryError(f"no memory for {batch_size} items")
             if number >= self.at and here and self.only_seed in (None, seed):
+                if self.fault == "ended":
+                    return
                 self._fail(number)
             time.sleep(self.sleep_s / (1 + self.num_workers) + self.slower_s * max(0, 10 - number))
             value = float("nan") if self.fault == "nan" and number >= self.at else 1.0
@@ -71,6 +73,8 @@ class Toy(Workload):
             raise MemoryError("no more memory")
         if self.fault == "vanished":
             raise FileNotFoundError(f"data/text/train.bin: gone at batch {number}")
+        if self.fault == "mistake":
+            raise ValueError("too many values to unpack")
         if self.fault == "bug":
             raise ZeroDivisionError("a bug in the workload")
         if self.fault == "killed":

@@ -17,7 +17,9 @@ import math
 import os
 import signal
 import sys
+import sysconfig
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -209,6 +211,16 @@ def measure(spec: CellSpec, repeat: int, root: Path, tell: Tell) -> RepeatResult
     return result(repeat, started_at, outcome, reason, trace, spec)
 
 
+def _located(error: Exception) -> str:
+    """What it says; of a ValueError from code of the user's own the place, too, which such words seldom name."""
+    libraries = [sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")]
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if not any(Path(frame.filename).is_relative_to(path) for path in libraries)]
+    if isinstance(error, OSError) or not own or Path(own[-1].filename).is_relative_to(Path(__file__).parents[1]):
+        return str(error)
+    return f"{type(error).__name__}: {error} ({own[-1].filename}:{own[-1].lineno}, in {own[-1].name})"
+
+
 def main() -> None:
     """Command line of the measured process."""
     parser = argparse.ArgumentParser(description="measure one repeat of a cell; started by the local launcher")
@@ -239,7 +251,7 @@ def main() -> None:
         try:
             outcome = measure(spec, options.repeat, Path.cwd(), tell)
         except (ValueError, OSError) as error:
-            print(error, file=sys.stderr)
+            print(_located(error), file=sys.stderr)
             sys.exit(2)
     options.out.write_text(outcome.model_dump_json())
     if spec.processes > 1:

@@ -74,7 +74,9 @@ class Trainer:
         total: Tensor | None = None
         for number in range(1, self.accumulation_steps + 1):
             before = self.clock()
-            batch = next(self.batches)
+            batch = next(self.batches, None)
+            if batch is None:
+                raise ValueError(f"batches() of {type(self.workload).__name__} ended; it must go on: docs/your-model.md")
             waited += self.clock() - before
             batch = self.device.to_device(batch)
             with parallel.reduction(self.replica, now=number == self.accumulation_steps and not alone):
@@ -111,6 +113,9 @@ def build(
     group.lead("build", "compiled" if compiled else "eager")
     trace.facts["threads"] = device.prepare(spec.workload.threads)
     workload = build_workload(spec.workload)
+    samples_per_item = workload.samples_per_item()
+    if not samples_per_item > 0:
+        raise ValueError(f"samples_per_item() of {type(workload).__name__} must be above 0 (got {samples_per_item})")
     trace.facts["available_memory_bytes"] = device.available_memory_bytes()
     device.reset_peak_memory()
     trace.facts["runtime_memory_bytes"] = device.peak_memory_bytes()
@@ -125,7 +130,7 @@ def build(
     if compiled and spec.sharded:
         trace.warnings.append("a sharded model is not compiled: its gathering is no part of a graph")
     elif compiled:
-        per_pass = None if flops is None else flops * workload.samples_per_item() * micro
+        per_pass = None if flops is None else flops * samples_per_item * micro
         # Graphs of several processes would have to hold their exchange of gradients: left out.
         mode = device.compile_mode(per_pass, accumulation) if group.size == 1 else None
         loss.compile(root, mode=mode)
@@ -138,7 +143,7 @@ def build(
     trace.facts.update(
         num_parameters=sum(p.numel() for p in model.parameters()),
         flops_per_sample=flops,
-        samples_per_step=workload.samples_per_item() * spec.workload.global_batch_size,
+        samples_per_step=samples_per_item * spec.workload.global_batch_size,
         processes=group.size,
     )
     return Trainer(spec, workload, loss, device, model, replica, optimizer, batches, accumulation, clock, group)

@@ -253,7 +253,7 @@ def _timeout_reason(spec: CellSpec) -> str:
 def _without_result(
     status: int, error: str, number: int, started_at: str, told: _Told, spec: CellSpec, timed_out: bool, asked: bool
 ) -> RepeatResult:
-    """The record of a repeat that could not write its own. Raises a bug, and a mistake before anything was measured."""
+    """The record of a repeat that could not write its own. Raises a mistake or a bug before anything was measured."""
     outcome: Outcome
     if status == 2 and not (number or told.step_times_s):
         raise ValueError(error)
@@ -272,7 +272,11 @@ def _without_result(
         if name == "SIGKILL":
             reason += "; if nobody killed it, the kernel may have run out of memory (see dmesg)"
     else:
-        raise RuntimeError(f"{spec.label}, repeat {number}: exit status {status}\n{error}")
+        bug = f"{spec.label}, repeat {number}: exit status {status}\n{error}"
+        if number == 0:
+            raise RuntimeError(bug)
+        print(bug, file=sys.stderr)  # with its traceback; the repeats before it stand
+        outcome, reason = "interrupted", bug.splitlines()[-1]
     return _partial(number, outcome, reason, started_at, told, spec)
 
 

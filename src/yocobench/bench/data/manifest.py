@@ -126,16 +126,20 @@ def _text_digest(manifest: TextManifest, root: Path, items: int) -> str:
 
 def _images_digest(manifest: ImagesManifest, root: Path, items: int) -> str:
     coco = read_json(root / "train.json", "make it with: dvc repro dataset@images")
-    images = coco["images"][:items]
-    ids = {image["id"] for image in images}
-    read = {
-        "heldout": manifest.files_md5["heldout.json"],
-        "categories": coco["categories"],
-        "images": images,
-        "annotations": [a for a in coco["annotations"] if a["image_id"] in ids],
-        "train_files": [manifest.images_md5[image["file_name"]] for image in images],
-        "heldout_files": _heldout_files(manifest, {image["file_name"] for image in coco["images"]}),
-    }
+    try:
+        images = coco["images"][:items]
+        ids = {image["id"] for image in images}
+        read = {
+            "heldout": manifest.files_md5["heldout.json"],
+            "categories": coco["categories"],
+            "images": images,
+            "annotations": [a for a in coco["annotations"] if a["image_id"] in ids],
+            "train_files": [manifest.images_md5[image["file_name"]] for image in images],
+            "heldout_files": _heldout_files(manifest, {image["file_name"] for image in coco["images"]}),
+        }
+    except (KeyError, TypeError) as error:
+        said = f"is damaged, or not what {root / 'manifest.json'} tells of: {type(error).__name__}: {error}"
+        raise ValueError(f"{root / 'train.json'} {said}; make it again: dvc repro -f dataset@images") from error
     return hashlib.md5(json.dumps(read, sort_keys=True).encode(), usedforsecurity=False).hexdigest()
 
 

@@ -39,7 +39,8 @@ class Transformer(LanguageWorkload):
         length = preset.sequence_length if sequence_length is None else sequence_length
         vocab_size = preset.vocab_size if vocab_size is None else vocab_size
         rate = preset.learning_rate if learning_rate is None else learning_rate
-        positive(sequence_length=length, vocab_size=vocab_size, learning_rate=rate)
+        positive(int, sequence_length=length, vocab_size=vocab_size)
+        positive(float, learning_rate=rate)
         shape = DecoderShape(preset.width, preset.num_layers, preset.num_heads, FFN_WIDTHS[size], vocab_size)
         super().__init__(shape, length, rate, weight_decay, warmup_steps)
 

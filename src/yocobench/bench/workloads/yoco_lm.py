@@ -81,7 +81,8 @@ class YocoLM(LanguageWorkload):
         window = preset.window if window is None else window
         vocab_size = preset.vocab_size if vocab_size is None else vocab_size
         rate = preset.learning_rate if learning_rate is None else learning_rate
-        positive(sequence_length=length, chunk=chunk, window=window, vocab_size=vocab_size, learning_rate=rate)
+        positive(int, sequence_length=length, chunk=chunk, window=window, vocab_size=vocab_size)
+        positive(float, learning_rate=rate)
         if mixer == "gated-retention" and length % chunk:
             raise ValueError(f"workload.args.chunk ({chunk}) must divide sequence_length ({length})")
         shape = YocoShape(

@@ -131,11 +131,12 @@ def known(argument: str, value: str, options: Any) -> None:
         raise ValueError(f"workload.args.{argument} {value!r} is not known. Known: {', '.join(options)}")
 
 
-def positive(**arguments: int | float) -> None:
-    """Raise ValueError for the first argument that is not above 0."""
+def positive(kind: type[int] | type[float], **arguments: Any) -> None:
+    """Raise ValueError for the first argument that is no number above 0, or no whole one (`kind` int)."""
     for argument, value in arguments.items():
-        if not value > 0:
-            raise ValueError(f"workload.args.{argument} must be above 0 (got {value})")
+        if type(value) not in (int, kind) or not value > 0:
+            whole = "whole " if kind is int else ""
+            raise ValueError(f"workload.args.{argument} must be a {whole}number above 0 (got {value!r})")
 
 
 def _spread(tokens: np.ndarray[Any, np.dtype[np.uint16]], sequence_length: int) -> np.ndarray[Any, np.dtype[np.int64]]:
