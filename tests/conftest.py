@@ -1,5 +1,6 @@
 """Shared fixtures: a project folder to work in, and an MLflow store without paying for its migrations each time."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -8,6 +9,9 @@ import pytest
 from yocobench.tracking import sqlite, store
 
 REPOSITORY = Path(__file__).parents[1]
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # A worker for each core: threads beside them, here and in what the tests start, would only spin for each other.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported
 
 
 @pytest.fixture(scope="session")

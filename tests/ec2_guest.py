@@ -7,8 +7,10 @@ and whose python is the one that runs the tests, on the code that the box downlo
 
 import base64
 import contextlib
+import functools
 import http.server
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -93,7 +95,6 @@ class Boxes:
         self.types: dict[str, str] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
-        self._metadata = _Metadata()
         self._bin = folder / "bin"
         self._ec2 = aws.admin("ec2")
 
@@ -113,7 +114,6 @@ class Boxes:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(guest.pid, signal.SIGKILL)
             guest.wait()
-        self._metadata.close()
 
     def alive(self) -> list[str]:
         """Instances that are not terminated."""
@@ -157,7 +157,7 @@ class Boxes:
             "GUEST_TRAIN": self.train,
             "GUEST_FAULT": self.faults.get(kind, ""),
             "OMP_NUM_THREADS": "1",
-            "AWS_EC2_METADATA_SERVICE_ENDPOINT": self._metadata.url(kind),
+            "AWS_EC2_METADATA_SERVICE_ENDPOINT": f"{_metadata()}/{kind}",
         }
         self.types[name] = kind
         with (home / "console").open("wb") as console:
@@ -178,33 +178,33 @@ class Boxes:
             instance.state_reason = StateReason(reason, reason)
 
 
-class _Metadata:
-    """IMDSv2 for every box: one port, the instance type in the path."""
+class _Metadata(http.server.BaseHTTPRequestHandler):
+    """IMDSv2: a token, then the instance type, which is in the path."""
 
-    def __init__(self) -> None:
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_PUT(self) -> None:
-                self._say("token")
+    def do_PUT(self) -> None:
+        self._say("token")
 
-            def do_GET(self) -> None:
-                self._say(self.path.split("/")[1])
+    def do_GET(self) -> None:
+        self._say(self.path.split("/")[1])
 
-            def _say(self, text: str) -> None:
-                self.send_response(200)
-                self.end_headers()
-                self.wfile.write(text.encode())
+    def _say(self, text: str) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(text.encode())
 
-            def log_message(self, *_: object) -> None: ...
+    def log_message(self, *_: object) -> None: ...
 
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
-    def url(self, instance_type: str) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}/{instance_type}"
+@functools.cache
+def _metadata() -> str:
+    """The address of a metadata service for every box of this worker, up to the instance type.
 
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+    In a process of its own: the code gives it half a second, which it may not have beside the stand-in's threads.
+    """
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Metadata)
+    multiprocessing.get_context("fork").Process(target=server.serve_forever, daemon=True).start()
+    server.socket.close()  # it lives on in the process
+    return f"http://127.0.0.1:{server.server_port}"
 
 
 def notes(home: Path, name: str) -> list[str]:

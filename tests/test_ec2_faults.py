@@ -33,10 +33,13 @@ def note(fault: str, world: World, measurement: Measurement, more: str = "") -> 
     HAPPENED[fault] = (said, more or "no box, no reservation")
 
 
-def together(world: World, instances: Iterable[str], **changes: object) -> dict[str, Measurement]:
-    """One client process for each, at the same time."""
+def together(
+    world: World, instances: Iterable[str], patience_s: dict[str, float] | None = None
+) -> dict[str, Measurement]:
+    """One client process for each, at the same time. `patience_s`: by instance type, with a box that never spoke."""
     names = list(instances)
-    clients = [world.client(name, launch_parallelism=len(names), poll_s=0.5, **changes) for name in names]
+    own = {name: {"boot_s": seconds} for name, seconds in (patience_s or {}).items()}
+    clients = [world.client(name, launch_parallelism=len(names), poll_s=0.5, **own.get(name, {})) for name in names]
     assert [wait_for(client) for client in clients] == [0] * len(names)
     return {name: world.receipt(name) for name in names}
 
@@ -82,7 +85,7 @@ def test_a_box_that_cannot_do_its_work_says_so_or_is_given_up(world: World):
         "m7i.8xlarge": ("mute", "no sign of life"),
     }
     world.boxes.faults = {name: fault for name, (fault, _) in faults.items()}
-    found = together(world, faults, boot_s=6)
+    found = together(world, faults, {"m7i.8xlarge": 6})  # the one that is mute: a busy machine's others speak late
     assert {measurement.outcome for measurement in found.values()} == {"killed"}
     assert "ERROR: no such wheel" in found["m5a.large"].reason
     for name, (_, words) in faults.items():

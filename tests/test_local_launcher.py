@@ -149,7 +149,8 @@ def test_out_of_memory_is_an_outcome():
 
 def test_a_step_that_really_runs_out_of_memory_is_tried_with_half_the_items_until_it_fits():
     # 880 MiB for the process: 8 items keep 1600, 4 keep 800 (more than nine tenths), 2 keep 400.
-    found = measure(spec(micro=8, item_mib=200, limit_mib=880))
+    few = {"warmup_steps": 1, "min_steps": 3, "max_steps": 3}  # each clears 1.6 GB of memory
+    found = measure(spec(micro=8, item_mib=200, limit_mib=880, protocol=few))
     assert found.outcome == "ok"
     first, second = found.repeats
     fitting = first.micro_batch_size  # what else the process maps differs from run to run
@@ -222,7 +223,7 @@ def test_a_mistake_in_the_users_own_code_is_said_with_its_place():
 
 
 def test_batches_that_end_are_the_users_mistake():
-    with pytest.raises(ValueError, match=r"batches\(\) of Toy ended; it must go on: docs/your-model.md"):
+    with pytest.raises(ValueError, match=r"batches\(\) of Toy ended; it must go on"):
         measure(spec(fault="ended", at=0))
 
 

@@ -46,6 +46,7 @@ def yoco(root: Path, processes: int, sharded: bool = False):
         sample_unit="token",
         global_batch_size=2,
         compile=False,
+        threads=1,  # more would spin for each other where other tests keep the cores busy
         args={"size": "tiny", "sequence_length": 16, "chunk": 16, "vocab_size": 64},
     )
     update = {

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from yocobench import config, prices, receipt, sweep, tuned, worth
+from yocobench import config, prices, receipt, sweep, tuned
 from yocobench.bench import hardware
 from yocobench.bench.measurement import Measurement, Source
 from yocobench.bench.peak import peak_flops_per_second
@@ -41,7 +41,7 @@ def main(cfg: Config) -> int:
     root, console = config.root(), Console(stderr=True)
     planned = plan_cell(cfg, cfg.workload, cfg.subset, cfg.instance, hardware.detect(), root)
     launcher = build_launcher(cfg.launcher)
-    wasted = "" if launcher.is_free or cfg.instance.detect else worth.why_not(planned, cfg, worth.decisions(cfg, root))
+    wasted = "" if launcher.is_free or cfg.instance.detect else _wasted(planned, cfg, root)
     tuned_as = _tuned(cfg, root)  # what may fail comes before the measurement, which would be lost with it
     measurement = _measure(cfg, planned, launcher, root, console, wasted)
     record = Receipt(
@@ -64,6 +64,12 @@ def main(cfg: Config) -> int:
         console.print(f"  {said}", highlight=False, soft_wrap=True)
     # DVC itself ignores Ctrl-C while a command runs: only a failure stops it and leaves the cell to be measured again.
     return INTERRUPTED_STATUS if measurement.outcome == "interrupted" and "DVC_STAGE" in os.environ else 0
+
+
+def _wasted(planned: PlannedCell, cfg: Config, root: Path) -> str:
+    from yocobench import worth  # half of this command's start, and only where a launch costs money
+
+    return worth.why_not(planned, cfg, worth.decisions(cfg, root))
 
 
 def _tuned(cfg: Config, root: Path) -> str | None:

@@ -241,7 +241,12 @@ def main() -> None:
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
 
-    with options.progress.open("w") as pipe:
+    try:  # without a reader there is no launcher any more, and opening in the plain way would wait for one
+        end = os.open(options.progress, os.O_WRONLY | os.O_NONBLOCK)
+    except OSError as error:
+        sys.exit(f"{options.progress}: nobody reads it, the launcher is gone ({error.strerror})")
+    os.set_blocking(end, True)
+    with os.fdopen(end, "w") as pipe:
 
         def tell(message: dict[str, Any]) -> None:
             # A parent that is gone breaks the pipe, which ends this process too: nobody trains for nobody.

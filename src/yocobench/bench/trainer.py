@@ -76,7 +76,9 @@ class Trainer:
             before = self.clock()
             batch = next(self.batches, None)
             if batch is None:
-                raise ValueError(f"batches() of {type(self.workload).__name__} ended; it must go on: docs/your-model.md")
+                raise ValueError(
+                    f"batches() of {type(self.workload).__name__} ended; it must go on: docs/your-model.md"
+                )
             waited += self.clock() - before
             batch = self.device.to_device(batch)
             with parallel.reduction(self.replica, now=number == self.accumulation_steps and not alone):
