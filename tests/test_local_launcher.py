@@ -165,12 +165,16 @@ def test_a_step_that_really_runs_out_of_memory_is_tried_with_half_the_items_unti
 
 
 def test_a_first_step_that_leaves_too_little_asks_for_fewer_items_or_warns_where_there_are_none(monkeypatch):
+    def forget() -> None:  # a repeat is a new process; here what was freed before was kept
+        gc.collect()
+        ctypes.CDLL(None).malloc_trim(0)
+
+    forget()
     # A step keeps 320 MiB, of 340: more than nine tenths.
     monkeypatch.setattr(cpu.Device, "available_memory_bytes", lambda device: 340 * 2**20)
     with pytest.raises(TooTight, match="of 356,515,840 bytes, which leaves less than 10%"):
         first_step(spec(micro=8, item_mib=40), Path.cwd(), 1, Trace(), time.perf_counter)
-    gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)  # a repeat is a new process; here what the first step freed was kept
+    forget()
     trace = Trace()
     first_step(fit.at(spec(item_mib=320), 1), Path.cwd(), 1, trace, time.perf_counter)
     assert trace.warnings[0].endswith("which leaves less than 10%; it may run out of memory")
