@@ -213,10 +213,7 @@ def test_the_largest_size_runs_forward_on_the_meta_device(mixer: str):
         ({"mixer": "mamba"}, "workload.args.mixer 'mamba' is not known. Known: gated-retention, sliding-window"),
         ({"sequence_length": 200}, r"workload.args.chunk \(128\) must divide sequence_length \(200\)"),
         ({"sequence_length": 0}, r"workload.args.sequence_length must be a whole number above 0 \(got 0\)"),
-        (
-            {"sequence_length": 1e9},
-            r"workload.args.sequence_length must be a whole number above 0 \(got 1000000000.0\)",
-        ),
+        ({"sequence_length": 64.0}, r"workload.args.sequence_length must be a whole number above 0 \(got 64.0\)"),
         ({"vocab_size": "many"}, r"workload.args.vocab_size must be a whole number above 0 \(got 'many'\)"),
         ({"learning_rate": -1.0}, r"workload.args.learning_rate must be a number above 0 \(got -1.0\)"),
     ],
