@@ -209,3 +209,23 @@ def test_reap_frees_what_a_dead_client_had_reserved(
     assert reap.main([]) == 0
     assert "no box, entry closed" in capsys.readouterr().out
     assert ledger.taken_usd(24) == 0
+
+
+@pytest.mark.parametrize("closed_meanwhile", [True, False])
+def test_a_sweep_leaves_what_its_client_closed_while_ec2_was_asked(
+    aws: Aws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, closed_meanwhile: bool
+):
+    aws.admin("s3").create_bucket(Bucket="a-bucket")
+    ledger = Ledger(tmp_path)
+    ledger.put(entry("a", state="running"))
+    ask = boxes.find
+
+    def ask_slowly(*args, **kwargs):
+        if closed_meanwhile:
+            ledger.put(entry("a", state="closed", cost_usd="0.05"))
+        return ask(*args, **kwargs)
+
+    monkeypatch.setattr(boxes, "find", ask_slowly)
+    lines = ending.sweep(ledger, "us-east-1")
+    assert [known.state for known in ledger.entries()] == ["closed"]
+    assert lines == ([] if closed_meanwhile else ["a (toy-smoke-m5a.large): no box, entry closed"])

@@ -82,15 +82,19 @@ def sweep(ledger: Ledger, region: str, everything: bool = False) -> list[str]:
         why = "reaped on request" if everything else f"reaped: expired at {expires_at:%Y-%m-%d %H:%M}Z"
         if entry is not None:
             ours.pop(entry.run_id)
-            end(ledger, entry, why)
+            end(ledger, ledger.reread(entry), why)
         else:
             boxes.terminate(region, [box["InstanceId"]])
         lines.append(f"{box['InstanceId']} {box['InstanceType']} ({tags.get('Name', 'no name')}): {why}")
     alive = {tag["Value"] for box in found for tag in box.get("Tags", []) if tag["Key"] == "run-id"}
-    for entry in ours.values():
-        if entry.state != "ended" and entry.run_id not in alive and not ledger.held(entry.cell_key):
-            after = end(ledger, entry, "its client is gone")
-            lines.append(f"{entry.run_id} ({entry.label}): no box, entry {after.state}")
+    for seen in ours.values():
+        if seen.run_id in alive:
+            continue
+        # Looked at anew: since it was read its client may have ended the box, and closed it.
+        with ledger.abandoned(seen) as entry:
+            if entry is not None and entry.state not in ("ended", "closed"):
+                after = end(ledger, entry, "its client is gone")
+                lines.append(f"{entry.run_id} ({entry.label}): no box, entry {after.state}")
     return lines
 
 

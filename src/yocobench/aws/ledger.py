@@ -161,6 +161,21 @@ class Ledger:
         except ValueError:
             return True
 
+    @contextlib.contextmanager
+    def abandoned(self, entry: Entry) -> Iterator[Entry | None]:
+        """The entry as it is on file now, its cell held; null while a living process on this machine holds that."""
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(self.cell(entry.cell_key, timeout_s=0))
+            except ValueError:
+                yield None
+            else:
+                yield self.reread(entry)
+
+    def reread(self, entry: Entry) -> Entry:
+        """The entry as it is on file now: whoever held it before may have gone on."""
+        return self._read(self.folder / f"{entry.run_id}.json")
+
     def _lock(self, name: str, timeout_s: float = 60.0) -> filelock.BaseFileLock:
         self.folder.mkdir(parents=True, exist_ok=True)
         return filelock.FileLock(self.folder / f".{name}.lock", timeout=timeout_s)
