@@ -5,7 +5,6 @@ Not covered: building the things that a config names (bench/, launchers/ do that
 
 from __future__ import annotations
 
-import difflib
 import functools
 import re
 import sys
@@ -24,7 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ValidationError
 
-from yocobench import sweep
+from yocobench import nearest, sweep
 from yocobench.paths import relative
 from yocobench.schema import Chip, Config, Instance, LauncherConfig, MachineImages, Study, Subset, WorkloadConfig
 
@@ -177,9 +176,7 @@ def _check_known(group: str, name: str) -> None:
     """Raise ValueError for a name without a file, with the nearest one."""
     known = names(group)
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else "."
-        raise ValueError(f"{group} {name!r} is not known{hint} Known: {', '.join(known)}. Add conf/{group}/{name}.yaml")
+        raise ValueError(f"{group} {name!r} is not known{nearest.among(name, known)}. Add conf/{group}/{name}.yaml")
 
 
 def _check_named(group: str, file: str, name: str) -> None:
@@ -279,8 +276,7 @@ def _explain(kind: type[BaseModel], item: Any) -> str:
 
 
 def _unknown_key(key: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(key.rpartition(".")[2], known, n=1)
-    return f"{key}: unknown key" + (f"; did you mean {near[0]!r}?" if near else ".") + f" Known: {', '.join(known)}"
+    return f"{key}: unknown key{nearest.among(key.rpartition('.')[2], known)}"
 
 
 def _fields_at(kind: type[BaseModel], path: list[str]) -> list[str]:

@@ -7,7 +7,6 @@ prices (aws/prices.py, stage prices.py), and what a run costs (selection/).
 from __future__ import annotations
 
 import datetime as dt
-import difflib
 import json
 from collections import Counter
 from decimal import Decimal
@@ -16,6 +15,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError
 
+from yocobench import nearest
 from yocobench.receipt import write_atomic
 from yocobench.schema import Frozen, Name, Sourced, StaleAfter, UsageClass
 
@@ -143,10 +143,8 @@ class PriceList(Frozen):
         """Raise ValueError for a region of which the snapshot knows nothing: rather a typing mistake than a gap."""
         known = sorted({price.region for price in self.prices})
         if region not in known:
-            near = difflib.get_close_matches(region, known, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else "."
             raise ValueError(
-                f"region {region!r} has no price in the snapshot of {self.as_of}{hint} Known: {', '.join(known)}. "
+                f"region {region!r} has no price in the snapshot of {self.as_of}{nearest.among(region, known)}. "
                 f"Set `region` in params.yaml, or fetch its prices: python -m yocobench.prices region={region}"
             )
 

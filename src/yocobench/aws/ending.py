@@ -90,9 +90,9 @@ def sweep(ledger: Ledger, region: str, everything: bool = False) -> list[str]:
     for seen in ours.values():
         if seen.run_id in alive:
             continue
-        # Looked at anew: since it was read its client may have ended the box, and closed it.
-        with ledger.abandoned(seen) as entry:
-            if entry is not None and entry.state not in ("ended", "closed"):
+        with ledger.cell_if_free(seen.cell_key) as is_free:
+            entry = ledger.reread(seen)  # since it was read its client may have ended the box, and closed it
+            if is_free and entry.state not in ("ended", "closed"):
                 after = end(ledger, entry, "its client is gone")
                 lines.append(f"{entry.run_id} ({entry.label}): no box, entry {after.state}")
     return lines

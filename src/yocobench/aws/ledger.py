@@ -155,22 +155,20 @@ class Ledger:
 
     def held(self, cell_key: str) -> bool:
         """Is a living process on this machine busy with the cell?"""
-        try:
-            with self.cell(cell_key, timeout_s=0):
-                return False
-        except ValueError:
-            return True
+        with self.cell_if_free(cell_key) as is_free:
+            return not is_free
 
     @contextlib.contextmanager
-    def abandoned(self, entry: Entry) -> Iterator[Entry | None]:
-        """The entry as it is on file now, its cell held; null while a living process on this machine holds that."""
+    def cell_if_free(self, cell_key: str) -> Iterator[bool]:
+        """Hold the cell unless another process does: whether it is held here."""
         with contextlib.ExitStack() as stack:
             try:
-                stack.enter_context(self.cell(entry.cell_key, timeout_s=0))
+                stack.enter_context(self.cell(cell_key, timeout_s=0))
             except ValueError:
-                yield None
+                is_free = False
             else:
-                yield self.reread(entry)
+                is_free = True
+            yield is_free
 
     def reread(self, entry: Entry) -> Entry:
         """The entry as it is on file now: whoever held it before may have gone on."""

@@ -95,6 +95,11 @@ def budget_bytes(available_bytes: float, kind: AcceleratorKind) -> float:
     return available_bytes * (1 - HEADROOM) - RUNTIME_BYTES[kind]
 
 
+def device_bytes(step_bytes: float, kind: AcceleratorKind) -> float:
+    """All that a device must have for a step that takes so much: budget_bytes() turned round."""
+    return (step_bytes + RUNTIME_BYTES[kind]) / (1 - HEADROOM)
+
+
 def largest_fit(line: MemoryNeed, global_batch_size: int, available_bytes: float, kind: AcceleratorKind) -> int | None:
     """The largest power-of-two split of the global batch that fits; None when the smallest does not.
 

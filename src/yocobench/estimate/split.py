@@ -6,7 +6,6 @@ import dataclasses
 import math
 from dataclasses import dataclass
 
-from yocobench.bench.fit import HEADROOM
 from yocobench.bench.measurement import Detected
 from yocobench.estimate import memory
 from yocobench.schema import Instance, WorkloadConfig
@@ -81,7 +80,7 @@ def split(workload: WorkloadConfig, instance: Instance, need: memory.MemoryNeed 
         if fitting is not None:
             return Split(count, fitting, share // fitting, sharded=one is not need)
     least = memory.splits(share)[-1]
-    needed = (needs[-1].peak_bytes(least) + memory.RUNTIME_BYTES[kind]) / (1 - HEADROOM)  # as largest_fit counts
+    needed = memory.device_bytes(needs[-1].peak_bytes(least), kind)
     raise TooLarge(Split(count, least, share // least), needed, available)
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from decimal import Decimal
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
+from yocobench import nearest
 from yocobench.schema.base import DataKind, Fraction, Frozen, ImageFamily, Name, Sourced, Stated, UsageClass
 from yocobench.schema.catalogue import Instance
 
@@ -222,10 +222,8 @@ class Study(Frozen):
             if doubles := sorted({name for name in names if names.count(name) > 1}):
                 raise ValueError(f"{key}: {', '.join(doubles)} given more than once; name each once")
         if unknown := [name for name in self.restrict.instances if name not in self.instances]:
-            near = difflib.get_close_matches(unknown[0], self.instances, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else "."
-            known = ", ".join(self.instances)
-            raise ValueError(f"restrict.instances: {unknown[0]!r} is not among instances{hint} Known: {known}")
+            meant = nearest.among(unknown[0], self.instances)
+            raise ValueError(f"restrict.instances: {unknown[0]!r} is not among instances{meant}")
         return self
 
 
