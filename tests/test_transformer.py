@@ -20,6 +20,7 @@ def small_model() -> Decoder:
         ("tiny", 17_301_504, 20_453_760),
         ("small", 33_292_288, 41_689_600),
         ("160m", 123_568_128, 162_220_800),
+        ("830m", 756_744_192, 834_086_400),
         ("3b", 3_252_486_144, 3_560_733_696),
     ],
 )
@@ -78,5 +79,5 @@ def test_it_learns_a_repeated_sequence():
 
 
 def test_an_unknown_size_is_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match=r"workload.args.size 'big' is not known. Known: tiny, small, 160m, 3b"):
+    with pytest.raises(ValueError, match=r"workload.args.size 'big' is not known. Known: tiny, small, 160m, 830m, 3b"):
         Transformer(size="big")

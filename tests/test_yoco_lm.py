@@ -155,6 +155,7 @@ def test_bf16_autocast_gives_about_the_same_loss(mixer: str):
         ("small", "sliding-window", 33_816_576, 42_214_400),
         ("160m", "gated-retention", 128_300_544, 166_953_984),
         ("160m", "sliding-window", 124_747_776, 163_401_216),
+        ("830m", "gated-retention", 789_884_928, 867_228_672),
         ("3b", "gated-retention", 3_137_052_672, 3_445_303_296),
     ],
 )
@@ -209,7 +210,7 @@ def test_the_largest_size_runs_forward_on_the_meta_device(mixer: str):
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        ({"size": "huge"}, "workload.args.size 'huge' is not known. Known: tiny, small, 160m, 3b"),
+        ({"size": "huge"}, "workload.args.size 'huge' is not known. Known: tiny, small, 160m, 830m, 3b"),
         ({"mixer": "mamba"}, "workload.args.mixer 'mamba' is not known. Known: gated-retention, sliding-window"),
         ({"sequence_length": 200}, r"workload.args.chunk \(128\) must divide sequence_length \(200\)"),
         ({"sequence_length": 0}, r"workload.args.sequence_length must be a whole number above 0 \(got 0\)"),

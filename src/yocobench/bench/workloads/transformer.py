@@ -16,7 +16,7 @@ from yocobench.bench.workloads.language.decoder import Decoder, DecoderShape
 from yocobench.bench.workloads.language.workload import LanguageWorkload, known, positive
 from yocobench.bench.workloads.yoco_lm import SIZES
 
-FFN_WIDTHS = {"tiny": 1024, "small": 1344, "160m": 2048, "3b": 8192}
+FFN_WIDTHS = {"tiny": 1024, "small": 1344, "160m": 2048, "830m": 4096, "3b": 8192}
 
 
 class Transformer(LanguageWorkload):

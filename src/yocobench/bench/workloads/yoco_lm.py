@@ -41,12 +41,14 @@ class Preset:
     learning_rate: float
 
 
-# 160m and 3b: the paper's shapes and learning rates (table 2 and appendices), with a vocabulary of 50,304 for 160m.
+# 160m, 830m and 3b: the paper's shapes and learning rates (table 2 and appendices); the first two with a vocabulary of
+# 50,304.
 # tiny and small: ours, for processors.
 SIZES = {
     "tiny": Preset(384, 8, 6, 3, 1152, 8192, 128, 128, 128, 512, 1e-3),
     "small": Preset(512, 8, 8, 4, 1536, 16384, 128, 128, 256, 1024, 1e-3),
     "160m": Preset(768, 12, 12, 12, 2304, 50304, 256, 128, 1024, 1024, 1.5e-4),
+    "830m": Preset(1536, 24, 12, 12, 4608, 50304, 256, 128, 1024, 2048, 1.5e-4),
     "3b": Preset(3072, 26, 24, 8, 8192, 100288, 128, 128, 1024, 4096, 3.2e-4),
 }
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -11,11 +10,11 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 
 import numpy as np
-import psutil
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from yocobench.bench.accelerators.base import default_threads
 from yocobench.bench.data.images import CocoSplit
 from yocobench.bench.workloads.detection import augment
 
@@ -130,7 +129,7 @@ def default_workers() -> int:
 
     The training processes of a box share them.
     """
-    cores = max(1, (psutil.cpu_count(logical=False) or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    cores = default_threads()
     # torch.accelerator does not count what torch_xla drives.
     beside = torch.accelerator.is_available() or find_spec("torch_xla") is not None
     return cores if beside else max(1, cores // 4)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from yocobench.bench.workloads.language.attention import SelfAttention
-from yocobench.bench.workloads.language.layers import RMSNorm, SelfLayer, embedding, linear, next_token_loss
+from yocobench.bench.workloads.language.head import LossHead
+from yocobench.bench.workloads.language.layers import RMSNorm, SelfLayer, embedding
 
 
 @dataclass(frozen=True)
@@ -46,12 +47,12 @@ class Decoder(nn.Module):
             for _ in range(shape.num_layers)
         )
         self.norm = RMSNorm(shape.width)
-        self.head = linear(shape.width, shape.vocab_size)
+        self.head = LossHead(shape.width, shape.vocab_size)
 
     def forward(self, ids: Tensor, targets: Tensor | None = None) -> Tensor:
         """Token ids (B, T) -> logits (B, T, V); with targets (B, T), the mean loss instead (one graph to compile)."""
         x = self.embed(ids) * self.shape.width**0.5
         for layer in self.layers:
             x = layer(x)
-        logits: Tensor = self.head(self.norm(x))
-        return logits if targets is None else next_token_loss(logits, targets)
+        out: Tensor = self.head(self.norm(x), targets)
+        return out

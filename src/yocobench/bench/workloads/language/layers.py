@@ -1,4 +1,4 @@
-"""The pieces that every decoder here shares: RMSNorm, SwiGLU, the layer of both, rotary positions, the loss.
+"""The pieces that every decoder here shares: RMSNorm, SwiGLU, the layer of both, rotary positions.
 
 Formulas as in YOCO (arXiv 2405.05254, section 2) and Microsoft's code (github.com/microsoft/unilm, folder YOCO).
 All projections are bias-free. q, k, v (and gates) come out of one matrix product, and so do gate and up.
@@ -118,9 +118,3 @@ def split_heads(x: Tensor, num_heads: int) -> Tensor:
 def merge_heads(x: Tensor) -> Tensor:
     """(B, h, T, dh) -> (B, T, h dh)."""
     return x.transpose(1, 2).flatten(-2)
-
-
-def next_token_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    """Mean cross-entropy in nats per token, in fp32 whatever the logits came in."""
-    wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    return F.cross_entropy(wide.flatten(0, -2), targets.flatten())

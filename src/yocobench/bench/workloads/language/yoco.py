@@ -19,7 +19,8 @@ from torch import Tensor, nn
 
 from yocobench.bench.workloads.language.attention import CrossAttention, SelfAttention, SharedKeysValues, expand_heads
 from yocobench.bench.workloads.language.blocks import blocks_pay
-from yocobench.bench.workloads.language.layers import RMSNorm, SelfLayer, SwiGLU, embedding, linear, next_token_loss
+from yocobench.bench.workloads.language.head import LossHead
+from yocobench.bench.workloads.language.layers import RMSNorm, SelfLayer, SwiGLU, embedding
 from yocobench.bench.workloads.language.retention import GatedRetention
 
 Mixer = Literal["gated-retention", "sliding-window"]
@@ -117,15 +118,15 @@ class Yoco(nn.Module):
         self.shared = SharedKeysValues(width, shape.head_dim, shape.num_kv_heads)
         self.cross_decoder = nn.ModuleList(CrossLayer(width, ffn, shape.num_heads) for _ in half)
         self.norm = RMSNorm(width)
-        self.head = linear(width, shape.vocab_size)
+        self.head = LossHead(width, shape.vocab_size)
 
     def forward(self, ids: Tensor, targets: Tensor | None = None) -> Tensor:
         """Token ids (B, T) -> logits (B, T, V); with targets (B, T), the mean loss instead (one graph to compile)."""
         x = self._embed(ids)
         for layer in self.self_decoder:
             x = layer(x)
-        logits = self._cross(x, *self.shared(self.kv_norm(x)))
-        return logits if targets is None else next_token_loss(logits, targets)
+        keys, values = self.shared(self.kv_norm(x))
+        return self._cross(x, keys, values, targets)
 
     @torch.no_grad()
     def prefill(self, ids: Tensor) -> tuple[Tensor, Cache]:
@@ -153,13 +154,13 @@ class Yoco(nn.Module):
         x: Tensor = self.embed(ids) * self.shape.width**0.5
         return x
 
-    def _cross(self, x: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    def _cross(self, x: Tensor, keys: Tensor, values: Tensor, targets: Tensor | None = None) -> Tensor:
         if x.shape[1] < keys.shape[2] or not blocks_pay(keys):
             keys, values = expand_heads(keys, self.shape.num_heads), expand_heads(values, self.shape.num_heads)
         for layer in self.cross_decoder:
             x = layer(x, keys, values)
-        logits: Tensor = self.head(self.norm(x))
-        return logits
+        out: Tensor = self.head(self.norm(x), targets)
+        return out
 
 
 def _mixer(shape: YocoShape) -> GatedRetention | SelfAttention:
