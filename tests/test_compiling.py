@@ -1,6 +1,8 @@
 """torch.compile around any workload's loss: when, what is told, and what happens when it fails."""
 
+import weakref
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
@@ -11,6 +13,7 @@ from torch._inductor import config as inductor
 from test_local_launcher import spec
 from toys import Toy
 from yocobench.bench import compiling, hardware
+from yocobench.bench.accelerators import cpu
 from yocobench.bench.compiling import Loss
 from yocobench.bench.trainer import Trace, first_step
 from yocobench.schema import CellSpec
@@ -142,6 +145,40 @@ def test_a_model_that_does_not_compile_is_measured_eagerly(tmp_path: Path):
     assert "compile_s" not in trace.facts
     (said,) = trace.warnings
     assert said.startswith("torch.compile failed, steps ran eagerly: Unsupported: Data-dependent branching: ")
+
+
+class Alone(Chatty):
+    """Knows whether a model that it built before is still there."""
+
+    built: weakref.ref[nn.Module] | None = None
+    alone: ClassVar[list[bool]] = []
+
+    def build(self) -> nn.Module:
+        model = super().build()
+        self.alone.append(Alone.built is None or Alone.built() is None)
+        Alone.built = weakref.ref(model)
+        return model
+
+
+def test_what_did_not_compile_is_gone_before_it_is_built_anew(tmp_path: Path):
+    first_step(compiled(spec(), "auto", target=f"{__name__}.Alone"), tmp_path, 0, Trace(), counting_clock())
+    assert Alone.alone == [True, True]
+
+
+def test_the_device_names_the_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(cpu.Device, "compile_backend", "aot_eager")
+    asked = []
+    monkeypatch.setattr(torch, "compile", lambda loss, **options: asked.append(options) or loss)
+    trainer, _ = first_step(compiled(spec(), True), tmp_path, 0, Trace(), counting_clock())
+    assert trainer.loss.compiled
+    assert asked == [{"fullgraph": True, "dynamic": False, "backend": "aot_eager", "mode": None}]
+
+
+def test_a_gpu_that_torch_does_not_see_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    cell = compiled(spec(), "auto").model_copy(update={"kind": "cuda"})
+    with pytest.raises(ValueError, match=r"sees no CUDA device; check nvidia-smi and the torch build"):
+        first_step(cell, tmp_path, 0, Trace(), counting_clock())
 
 
 def test_an_error_of_the_model_itself_is_raised_as_it_is(tmp_path: Path):

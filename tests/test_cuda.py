@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+import torch.distributed as dist
 from torch import nn
 
-from yocobench.bench.accelerators.cuda import compile_mode, scaled_step
+from yocobench.bench.accelerators.cuda import Device, compile_mode, scaled_step
+from yocobench.bench.parallel import shard
 from yocobench.bench.workloads.yoco_lm import YocoLM
 
 
@@ -52,3 +54,33 @@ def test_a_gradient_that_overflows_leaves_the_step_out_and_shows_in_the_norm(fit
     assert not norm.isfinite()
     assert model.weight.item() == 1.0
     assert scaler.get_scale() == 4.0
+
+
+def test_the_norm_of_a_sharded_model_is_a_plain_number():
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        model = shard(nn.Linear(2, 1, bias=False), torch.device("cpu"), 1)
+        nn.init.ones_(model.weight)
+        optimizer, scaler = torch.optim.SGD(model.parameters(), lr=0.5), torch.amp.GradScaler("cpu", init_scale=8.0)
+        scaler.scale(model(torch.tensor([[0.3, 0.4]])).sum()).backward()
+        norm = scaled_step(scaler, optimizer, model)
+        assert type(norm) is torch.Tensor
+        assert norm.item() == pytest.approx(0.5)
+        torch.testing.assert_close(model.weight.full_tensor(), torch.tensor([[0.85, 0.8]]))
+    finally:
+        dist.destroy_process_group()
+
+
+@pytest.mark.parametrize(
+    ("error", "out"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), True),
+        (RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported"), True),
+        (RuntimeError("CUDA error: an illegal memory access was encountered"), False),
+        (ValueError("CUDA error: out of memory"), False),
+    ],
+)
+def test_memory_that_is_gone_has_several_words(error: Exception, out: bool):
+    assert Device.is_out_of_memory(object.__new__(Device), error) is out

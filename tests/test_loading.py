@@ -51,6 +51,9 @@ def test_the_detectors_loader_is_measured_alone(tmp_path: Path) -> None:
     rates = loading.loader_rates(workload, tmp_path, 8, 2, 0, lambda: next(ticks) * 0.01)
     assert rates.warm is not None
     assert rates.warm > 0
+    ticks = iter(range(10_000))
+    together = loading.loader_rates(workload, tmp_path, 8, 2, 0, lambda: next(ticks) * 0.01, processes=4)
+    assert together.warm == 4 * rates.warm
     workload.close()
 
 

@@ -183,7 +183,7 @@ def test_the_mean_loss_is_in_the_graph_of_a_step_that_is_traced(traced, order):
         step=lambda optimizer, model: done.append("step"),
         synchronize=lambda: None,
     )
-    group = SimpleNamespace(lead=lambda word: None, mean=lambda loss: done.append("mean") or loss)
+    group = SimpleNamespace(lead=lambda word: None, meet=lambda: None, mean=lambda loss: done.append("mean") or loss)
     asked = SimpleNamespace(precision="fp32")
     built = Trainer(
         asked, None, None, device, None, torch.Tensor.sum, None, iter([torch.ones(1)] * 2), 1, lambda: 0.0, group
@@ -198,7 +198,7 @@ def test_processes_that_torch_xla_knows_nothing_of_do_not_train(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     alone = object.__new__(neuron.XlaDevice)
     alone._runtime = SimpleNamespace(world_size=lambda: 1)
-    with pytest.raises(RuntimeError, match=r"2 processes were started, torch_xla knows of 1 .* workload.processes=1"):
+    with pytest.raises(ValueError, match=r"2 processes were started, torch_xla knows of 1 .* workload.processes=1"):
         alone.prepare(None)
 
 
@@ -235,7 +235,7 @@ def test_clipping_is_what_torch_does():
 
 def test_without_any_neuron_back_end_the_page_that_helps_is_named(monkeypatch):
     monkeypatch.setattr(neuron.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(RuntimeError, match=r"neither torch_xla nor device 'neuron'; .* docs/accelerators.md"):
+    with pytest.raises(ValueError, match=r"neither torch_xla nor device 'neuron'; .* docs/accelerators.md"):
         neuron.Device()
 
 

@@ -14,9 +14,11 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+import torch.distributed as dist
 
 from test_local_launcher import child, measure, spec, toys_importable  # noqa: F401 (fixtures)
 from yocobench.bench.data import text
+from yocobench.bench.parallel import Group
 from yocobench.launchers.local import LocalLauncher
 from yocobench.schema import WorkloadConfig
 
@@ -69,13 +71,16 @@ def one_process():
 
 @pytest.mark.parametrize("sharded", [False, True], ids=["replicated", "sharded"])
 def test_two_processes_have_the_losses_of_one_to_rounding(one_process, sharded):
-    both = measure(group(micro=2, sharded=sharded, protocol=ONE)).repeats[0]
+    cell = group(micro=2, sharded=sharded, protocol=ONE)
+    cell = cell.model_copy(update={"workload": cell.workload.model_copy(update={"channels_last": sharded})})
+    both = measure(cell).repeats[0]
     assert both.outcome == "ok"
     assert (both.processes, both.accumulation_steps, both.samples_per_step) == (2, 2, 8)
     np.testing.assert_allclose(both.losses, one_process.losses, rtol=1e-6)
     assert len(set(both.losses)) == len(both.losses) == 6
     if sharded:
         assert both.scaling_efficiency is None  # no process could step alone
+        assert "channels_last was left out" in both.warnings[0]
     else:
         assert both.scaling_efficiency > 0
 
@@ -102,6 +107,27 @@ def test_the_language_model_learns_the_same_on_one_process_and_on_two_replicated
         np.testing.assert_allclose(two.losses, one.losses, rtol=2e-5)
         assert two.heldout["heldout_loss"] == pytest.approx(one.heldout["heldout_loss"], rel=2e-5)
     assert one.losses[-1] != one.losses[0]
+
+
+def test_nobodys_clock_starts_before_the_last_has_come():
+    store, went = dist.HashStore(), []
+
+    def come(rank: int) -> None:
+        mine = Group(rank, 3, store)
+        for meeting in range(2):
+            if rank == 2:
+                time.sleep(0.2)
+                went.append(f"last came to {meeting}")
+            mine.meet()
+            went.append(f"{meeting}")
+
+    threads = [threading.Thread(target=come, args=(rank,)) for rank in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert went == ["last came to 0", *["0"] * 3, "last came to 1", *["1"] * 3]
+    Group().meet()  # one process waits for nobody
 
 
 def ranks() -> list[psutil.Process]:

@@ -107,7 +107,7 @@ def _stack(detected: Detected) -> Line:
     text = ", ".join(f"{name} {found[name]}" for name in ("torch", "torch-neuronx", "torch-xla") if name in found)
     try:
         open_device(detected.kind)
-    except (ImportError, OSError, RuntimeError) as error:
+    except (ImportError, OSError, RuntimeError, ValueError) as error:
         return Line("stack", f"{detected.kind}: {text or 'no torch'}: {error}", "bad", STACKS[detected.kind])
     return Line("stack", f"{detected.kind}: {text}")
 

@@ -34,7 +34,7 @@ def obstacle(kind: AcceleratorKind) -> str | None:
     if kind == "cpu":
         compiler = shlex.split(os.environ.get("CXX") or "g++")[0]
         return None if shutil.which(compiler) else f"no C++ compiler ({compiler} is not found; install g++)"
-    if kind == "cuda":
+    if kind == "cuda" and torch.cuda.is_available():  # where it is not, opening the device says so
         return triton_obstacle(find_spec("triton") is not None, torch.cuda.get_device_capability())
     return None
 

@@ -24,12 +24,14 @@ def ran_out_at_once(result: RepeatResult) -> bool:
 
 
 def smaller(spec: CellSpec) -> CellSpec | None:
-    """The same work with the next smaller micro-batch that divides it, half where it is even; null below 1."""
-    micro = spec.micro_batch_size
-    if micro == 1:
-        return None
-    factor = next(n for n in range(2, micro + 1) if micro % n == 0)
-    return at(spec, micro // factor)
+    """The same work with the next smaller micro-batch that divides it; null below 1."""
+    return at(spec, next_smaller(spec.micro_batch_size)) if spec.micro_batch_size > 1 else None
+
+
+def next_smaller(micro_batch_size: int) -> int:
+    """The largest proper divisor: half where it is even."""
+    assert micro_batch_size > 1
+    return micro_batch_size // next(n for n in range(2, micro_batch_size + 1) if micro_batch_size % n == 0)
 
 
 def at(spec: CellSpec, micro_batch_size: int) -> CellSpec:

@@ -5,6 +5,7 @@ Exit status as of bench/measure.py, and 3 for out of memory, with the verdict in
 
 from __future__ import annotations
 
+import gc
 import json
 import signal
 import sys
@@ -55,6 +56,8 @@ def _obey(spec: CellSpec, repeat: int, root: Path) -> None:
             if command == "build":
                 if trainer is not None:
                     trainer.close()
+                    trainer = None  # before the next is built: two models may not fit
+                    gc.collect()
                 seed, compiled = spec.protocol.seed + repeat, words[0] == "compiled"
                 trainer = build(spec, root, seed, Trace(), time.perf_counter, compiled)
                 continue

@@ -29,18 +29,25 @@ class Rates:
 
 
 def loader_rates(
-    workload: Workload, data: Path, num_items: int, batch_size: int, seed: int, clock: Callable[[], float]
+    workload: Workload,
+    data: Path,
+    num_items: int,
+    batch_size: int,
+    seed: int,
+    clock: Callable[[], float],
+    processes: int = 1,
 ) -> Rates:
     """Rates of new streams over the training split's first `num_items`. The caller closes the workload.
 
+    Each of several training processes has a loader, with its share of the cores: together they give as many times more.
     Cold is None where the kernel keeps the files (they are mapped or on a RAM disk) or does not say that it let go.
     """
-    per_batch = batch_size * workload.samples_per_item()
+    per_batch = processes * batch_size * workload.samples_per_item()
 
     def rate(most: float) -> float | None:
         return _rate(workload.batches(data, num_items, batch_size, seed), per_batch, most, clock)
 
-    cold = rate(num_items) if _evict(workload.data_files(data, num_items)) else None
+    cold = rate(processes * num_items) if _evict(workload.data_files(data, num_items)) else None
     return Rates(cold, rate(float("inf")))
 
 

@@ -64,6 +64,7 @@ def run(spec: CellSpec, repeat: int, root: Path, tell: Tell, trace: Trace) -> No
         _timed(trainer, tell, trace)
         if trainer.loss.num_compilations > compilations:
             trace.warnings.append("the model was compiled again inside the timed steps; set compile: false")
+        trace.facts["compiled"] = trainer.loss.compiled  # given up meanwhile where the shapes change
         trace.facts["peak_memory_bytes"] = trainer.device.peak_memory_bytes()
         trace.facts["skipped_steps"] = trainer.device.skipped_steps()
         if repeat == 0:
@@ -147,9 +148,11 @@ def _look_at_input(trainer: Trainer, repeat: int, root: Path, trace: Trace) -> N
     spec = trainer.spec
     rates = Rates(None, None)
     if repeat == 0 and spec.dataset_path is not None and spec.dataset_items is not None:
-        data, micro = root / spec.dataset_path, trace.facts["micro_batch_size"]
+        data, micro, size = root / spec.dataset_path, trace.facts["micro_batch_size"], trainer.group.size
         try:
-            rates = loader_rates(trainer.workload, data, spec.dataset_items, micro, spec.protocol.seed, trainer.clock)
+            rates = loader_rates(
+                trainer.workload, data, spec.dataset_items, micro, spec.protocol.seed, trainer.clock, size
+            )
         except ValueError as error:  # a damaged file that no timed step met: the measurement stands
             trace.warnings.append(f"the loader alone was not measured: {error}")
     trace.facts["loader_samples_per_second_cold"] = rates.cold

@@ -27,7 +27,7 @@ from torch.nn.parallel import DistributedDataParallel
 PEER_S = 10.0
 """How long rank 0 waits, when a collective broke, for the signal that follows the end of another rank."""
 AGENT = os.getppid()
-COMMAND = "yocobench/command/{}"
+COMMAND, MEETING = "yocobench/command/{}", "yocobench/meeting/{}"
 
 
 @dataclass
@@ -38,6 +38,7 @@ class Group:
     size: int = 1
     store: Any = None
     _told: int = field(default=0, init=False)
+    _met: int = field(default=0, init=False)
 
     def lead(self, *words: str) -> None:
         """Rank 0: have the others do the same. On the others: nothing, they were told already."""
@@ -50,6 +51,18 @@ class Group:
         words = self.store.get(COMMAND.format(self._told)).decode().split()
         self._told += 1
         return list(words)
+
+    def meet(self) -> None:
+        """Wait for all ranks: before a clock starts, for else it holds what the slowest took to hear of the command.
+
+        By the store, since a collective would become part of the graph where steps are traced.
+        """
+        if self.size > 1:
+            key = MEETING.format(self._met)
+            self._met += 1
+            if self.store.add(key, 1) == self.size:
+                self.store.set(f"{key}/all", "")
+            self.store.wait([f"{key}/all"])
 
     def mean(self, loss: Tensor) -> Tensor:
         """Mean over the ranks, still on the device."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import math
 import statistics
 from collections.abc import Callable, Iterator, Sequence
@@ -69,6 +70,7 @@ class Trainer:
         """
         if not alone:
             self.group.lead("step")
+            self.group.meet()
         start = self.clock()
         waited = 0.0
         total: Tensor | None = None
@@ -122,7 +124,9 @@ def build(
     device.reset_peak_memory()
     trace.facts["runtime_memory_bytes"] = device.peak_memory_bytes()
     model = workload.build() if spec.sharded else workload.build().to(device.device)
-    if spec.workload.channels_last:
+    if spec.workload.channels_last and spec.sharded:
+        trace.warnings.append("channels_last was left out: a sharded model keeps its weights row by row")
+    elif spec.workload.channels_last:
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if spec.sharded:
         model = parallel.shard(model, device.device, group.size)
@@ -135,7 +139,7 @@ def build(
         per_pass = None if flops is None else flops * samples_per_item * micro
         # Graphs of several processes would have to hold their exchange of gradients: left out.
         mode = device.compile_mode(per_pass, accumulation) if group.size == 1 else None
-        loss.compile(root, mode=mode)
+        loss.compile(root, backend=device.compile_backend, mode=mode)
     replica: parallel.Replica = functools.partial(loss, model)
     if group.size > 1 and not spec.sharded and not device.reduces_gradients:
         replica = parallel.replicate(model, loss, device.device)
@@ -176,15 +180,18 @@ def first_step(
             # Whatever it was: if it is the model's own error, the eager step raises it again, and more clearly.
             trainer.loss.give_up(compiling.reason_of(error))
             compiled = False
-            continue
-        seconds += sum(trainer.step()[0] for _ in range(1, trainer.device.compiling_steps))
-        trace.facts.update(first_step_s=seconds, compiled=trainer.loss.compiled)
-        compiled_s = trainer.device.compile_s()
-        if trainer.loss.compiled:
-            trace.facts["compile_s"] = trainer.loss.compile_s
-        elif compiled_s is not None:
-            trace.facts["compile_s"] = compiled_s - compiled_before_s
-        return trainer, loss
+        else:
+            break
+        del trainer  # before the next is built: two models may not fit
+        gc.collect()
+    seconds += sum(trainer.step()[0] for _ in range(1, trainer.device.compiling_steps))
+    trace.facts.update(first_step_s=seconds, compiled=trainer.loss.compiled)
+    compiled_s = trainer.device.compile_s()
+    if trainer.loss.compiled:
+        trace.facts["compile_s"] = trainer.loss.compile_s
+    elif compiled_s is not None:
+        trace.facts["compile_s"] = compiled_s - compiled_before_s
+    return trainer, loss
 
 
 def _check_headroom(trainer: Trainer, trace: Trace) -> None:

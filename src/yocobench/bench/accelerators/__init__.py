@@ -10,6 +10,6 @@ from yocobench.schema import AcceleratorKind
 
 
 def open_device(kind: AcceleratorKind) -> Accelerator:
-    """The device of this host. Raises RuntimeError when its driver or framework is absent."""
+    """The device of this host. Raises ValueError when its driver or framework is absent."""
     module = importlib.import_module(f"yocobench.bench.accelerators.{kind}")
     return cast(Accelerator, module.Device())

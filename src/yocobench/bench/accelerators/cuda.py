@@ -16,6 +16,8 @@ from yocobench.schema import AcceleratorKind, Precision
 GRAPHS_UP_TO_FLOPS = 1e12
 """A compiled pass with less work than this is over sooner than its few hundred kernels can be launched one by one (some
 5 us each): 1e12 FLOP are about 40 ms of a T4 and 2 ms of an H100."""
+OUT_OF_MEMORY = ("CUDA error: out of memory", "_STATUS_ALLOC_FAILED")
+"""The driver's words, and those of cuBLAS, cuDNN and their like (CUBLAS_STATUS_ALLOC_FAILED: pytorch#128601)."""
 FIRST_SCALE = 2.0**12
 """Of fp16 gradients. torch's own 2^16 makes small models skip their first steps; it doubles every 2000 good steps."""
 
@@ -37,11 +39,12 @@ def scaled_step(scaler: torch.amp.GradScaler, optimizer: torch.optim.Optimizer, 
     decides there whether to step.
     """
     scaler.unscale_(optimizer)
-    norm = nn.utils.clip_grad_norm_(model.parameters(), MAX_GRADIENT_NORM)
+    norm: Any = nn.utils.clip_grad_norm_(model.parameters(), MAX_GRADIENT_NORM)
     scaler.step(optimizer)
     scaler.update()
     optimizer.zero_grad(set_to_none=True)
-    return norm
+    whole: Tensor = norm.full_tensor() if hasattr(norm, "full_tensor") else norm  # of a sharded model: a DTensor
+    return whole
 
 
 class Device:
@@ -55,14 +58,15 @@ class Device:
 
     def __init__(self) -> None:
         if not torch.cuda.is_available():
-            raise RuntimeError(f"torch {torch.__version__} sees no CUDA device; check nvidia-smi and the torch build")
+            raise ValueError(f"torch {torch.__version__} sees no CUDA device; check nvidia-smi and the torch build")
         self.device = torch.device("cuda", local_rank())
         self._scaler = torch.amp.GradScaler("cuda", enabled=False)
-        self._skipped = torch.zeros((), dtype=torch.int64, device=self.device)
+        self._skipped: Tensor | int = 0
 
     def prepare(self, threads: int | None) -> int:
-        """Let cuDNN look for its fastest convolutions; CPU threads by physical core."""
+        """Let cuDNN look for its fastest convolutions, free what a model before held; CPU threads by physical core."""
         torch.cuda.set_device(self.device)
+        torch.cuda.empty_cache()
         torch.backends.cudnn.benchmark = True
         torch.set_num_threads(threads or default_threads())
         return torch.get_num_threads()
@@ -103,7 +107,7 @@ class Device:
         """Unscale, clip, step, zero."""
         norm = scaled_step(self._scaler, optimizer, model)
         if self._scaler.is_enabled():
-            self._skipped += ~norm.isfinite()
+            self._skipped = self._skipped + ~norm.isfinite()
 
     def skipped_steps(self) -> int:
         """Counted on the device; read here."""
@@ -130,5 +134,7 @@ class Device:
         return int(torch.cuda.mem_get_info(self.device)[0])
 
     def is_out_of_memory(self, error: BaseException) -> bool:
-        """torch raises its own class."""
-        return isinstance(error, torch.cuda.OutOfMemoryError)
+        """torch's own class; what CUDA's libraries and graphs allocate beside torch is told in words only."""
+        return isinstance(error, torch.cuda.OutOfMemoryError) or (
+            isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY)
+        )

@@ -35,11 +35,11 @@ def has_native() -> bool:
 
 
 def Device() -> Accelerator:  # noqa: N802 (what open_device looks for)
-    """The NeuronCore that is this process's. Raises RuntimeError where neither back end is installed."""
+    """The NeuronCore that is this process's. Raises ValueError where neither back end is installed."""
     if has_native():
         return NativeDevice()
     if importlib.util.find_spec("torch_xla") is None:
-        raise RuntimeError(
+        raise ValueError(
             f"torch {torch.__version__} has no Neuron back end: neither torch_xla nor device 'neuron'; "
             "start from the image that docs/accelerators.md names"
         )
@@ -126,10 +126,10 @@ class XlaDevice(_Neuron):
         self.device = xm.xla_device()
 
     def prepare(self, threads: int | None) -> int:
-        """As above. Raises RuntimeError where torch_xla would train each process alone, without a word."""
+        """As above. Raises ValueError where torch_xla would train each process alone, without a word."""
         started, known = _world_size(), self._runtime.world_size()
         if known != started:
-            raise RuntimeError(
+            raise ValueError(
                 f"{started} processes were started, torch_xla knows of {known} (PJRT_DEVICE="
                 f"{os.environ.get('PJRT_DEVICE')}): their gradients would not be averaged; torch-neuronx tells it, on "
                 "the image that docs/accelerators.md names; elsewhere set workload.processes=1"

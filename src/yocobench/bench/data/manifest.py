@@ -49,6 +49,8 @@ class ImagesManifest(Frozen):
     heldout_annotations: int
     num_categories: int
     images_bytes: int
+    mean_image_pixels: float | None = None
+    """Of both splits, as stored: what decoding takes follows it. Null in manifests made before 2026-11-24."""
     files_md5: dict[str, str]
     """Of train.json and heldout.json."""
     images_md5: dict[str, str]
