@@ -1,19 +1,32 @@
 """Estimates end to end: median, interval, reasons, and the table."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
+import examples
 from yocobench import config
+from yocobench.bench.data.manifest import ImagesManifest
+from yocobench.bench.measurement import HostActivity, Measurement
 from yocobench.bench.workloads.base import Workload
 from yocobench.estimate import __main__ as table
-from yocobench.estimate import interval, outside, residuals
+from yocobench.estimate import calibrate, interval, outside, residuals
 from yocobench.estimate.calibrate import fit_sizes
-from yocobench.estimate.calibration import Calibration, HostRates, Residual, carry, read, write
+from yocobench.estimate.calibration import (
+    Calibration,
+    HostRates,
+    Residual,
+    busy_factor,
+    carry,
+    measured_step_s,
+    read,
+    write,
+)
 from yocobench.estimate.device import from_instance
-from yocobench.estimate.estimator import Estimate, NoEstimate, estimate
+from yocobench.estimate.estimator import Estimate, NoEstimate, estimate, load_s
 from yocobench.schema import CellSpec, Chip, WorkloadConfig
 
 HOST = HostRates(
@@ -230,3 +243,56 @@ def test_a_measured_cell_leaves_what_the_model_missed():
     assert found.chip == "amd-epyc-7571"
     assert residuals.of_cell(spec(), 3 * modelled, 0.02, 1.5, HOST).ratio == pytest.approx(2.0)
     assert residuals.of_cell(spec("local", host_id="another"), 1.0, 0.02, 1.0, HOST) is None
+
+
+# Per image, in ms: 0.48, and 3.0 a stored megapixel times (canvas / stored side)^0.27, and 12.6 a megapixel of canvas.
+# 200 px canvas from 400 x 400: 0.48 + 0.48 * 0.829 + 0.504 = 1.382. From 100 x 100: 0.48 + 0.03 + 0.504 = 1.014.
+# Nothing known: stored as 320 x 320: 0.48 + 0.3072 * 0.881 + 0.504 = 1.255.
+@pytest.mark.parametrize(("stored", "expected_ms"), [(160_000, 1.382), (10_000, 1.014), (None, 1.255)])
+def test_loading_images_takes_longer_with_the_pixels_stored_and_the_pixels_wanted(stored, expected_ms: float):
+    photos = workload().model_copy(update={"data": "images", "args": {"image_size_px": 200}, "global_batch_size": 10})
+    assert load_s(photos, stored) == pytest.approx(10 * expected_ms / 1e3, rel=1e-3)
+    assert load_s(photos.model_copy(update={"data": "text"}), stored) == 0
+
+
+def test_the_datasets_manifest_says_how_many_pixels_are_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(calibrate, "host_rates", lambda root, refresh: HOST)
+    assert calibrate.load(tmp_path).mean_image_pixels is None
+    manifest = ImagesManifest(
+        source="a test", train_items=1, heldout_items=1, train_annotations=1, heldout_annotations=1, num_categories=1,
+        images_bytes=2, mean_image_pixels=307_200, files_md5={}, images_md5={},
+    )  # fmt: skip
+    (tmp_path / "data/images").mkdir(parents=True)
+    path = tmp_path / "data/images/manifest.json"
+    path.write_text(manifest.model_dump_json())
+    assert calibrate.load(tmp_path).mean_image_pixels == 307_200
+    path.write_text("{")
+    assert calibrate.load(tmp_path).mean_image_pixels is None
+
+
+def test_what_several_accelerators_exchange_is_no_residual():
+    modelled = run("p4d.24xlarge", batch=256)
+    assert modelled.parts.all_reduce_s > 0
+    update = {"processes": 8, "precision": "bf16", "kind": "cuda", "micro_batch_size": 32}
+    cell = spec("p4d.24xlarge", batch=256).model_copy(update=update)
+    assert residuals.of_cell(cell, modelled.parts.total_s, 0.02, 1.0, HOST).ratio == pytest.approx(1.0)
+
+
+# Means of 0.95, 1 and 1.05 s: s = 0.05, t(2) = 4.303, so the half width is 4.303 x 0.05 / sqrt(3) = 0.1242 s.
+def test_three_repeats_are_known_as_well_as_students_t_says():
+    repeats = [examples.repeat(number, step_time_s=one) for number, one in enumerate((0.95, 1.0, 1.05))]
+    mean, _, half = measured_step_s(examples.receipt(repeats=repeats).measurement)
+    assert (mean, half) == pytest.approx((1.0, 0.1242), abs=1e-4)
+
+
+# 5 % of others and 15 % stolen, then 10 % and 10 %: a fifth of the CPU time was gone, so steps took 1 / 0.8 as long.
+def test_a_host_is_busy_by_what_others_used_while_it_was_measured():
+    def seen(*shares: tuple[float | None, float | None], outcome="ok") -> Measurement:
+        activity = [HostActivity(other_share=other, steal_share=steal) for other, steal in shares]
+        repeats = [examples.repeat(n, activity=one, outcome=outcome) for n, one in enumerate(activity)]
+        return examples.receipt(repeats=tuple(repeats)).measurement
+
+    assert busy_factor(seen((0.05, 0.15), (0.10, 0.10))) == pytest.approx(1.25)
+    assert busy_factor(seen((0.03, 0.01), (0.03, 0.02))) == 1.0  # no more than any host's own daemons
+    assert busy_factor(seen((None, None))) == 1.0
+    assert busy_factor(seen((0.5, 0.2), outcome="killed")) == 1.0

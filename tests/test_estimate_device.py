@@ -31,7 +31,10 @@ def test_a_measured_product_rate_replaces_the_share_of_the_peak():
 def test_tf32_replaces_fp32_from_ampere_on():
     rates = {**RATES, "peak_tflops": {"fp32": 10, "tf32": 20, "fp16": 40}}
     assert device.from_chip(chip(rates), "fp16").high_flops_per_s == pytest.approx(10e12 * GEMM_SHARE)
-    assert device.from_chip(chip(rates, capability="8.0"), "fp16").high_flops_per_s == pytest.approx(20e12 * GEMM_SHARE)
+    ampere = chip(rates, capability="8.0")
+    assert device.from_chip(ampere, "fp16").high_flops_per_s == pytest.approx(20e12 * GEMM_SHARE)
+    assert device.from_chip(ampere, "tf32").high_flops_per_s == pytest.approx(20e12 * GEMM_SHARE)
+    assert device.from_chip(ampere, "fp32").high_flops_per_s == pytest.approx(10e12 * GEMM_SHARE)  # exact: cuda.py
 
 
 def test_what_is_assumed_is_listed():

@@ -76,8 +76,9 @@ def test_sixteen_bits_halve_what_an_item_keeps_but_add_copies_of_the_weights():
 
 
 def test_the_global_batch_is_split_by_powers_of_two_only():
-    assert memory.splits(24) == [24, 12, 6, 3]
-    assert memory.splits(7) == [7]
+    assert memory.splits(24) == [24, 12, 6, 3, 1]
+    assert memory.splits(7) == [7, 1]
+    assert memory.splits(100) == [100, 50, 25, 5, 1]
     assert memory.splits(8) == [8, 4, 2, 1]
 
 

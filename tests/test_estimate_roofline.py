@@ -1,5 +1,6 @@
 """Step time from operations and a device, by hand."""
 
+import dataclasses
 import math
 
 import pytest
@@ -65,14 +66,14 @@ def test_a_slow_host_hides_a_fast_device():
 
 def test_a_cpu_pays_dispatch_and_decoding_on_top():
     cpu = device(kind="cpu", launch_s=1e-5, host_cores=2, host_speed=0.5)
-    found = step_time(trace(op(flops=1e12, low=False, count=10)), cpu, decode_s=0.1)
+    found = step_time(trace(op(flops=1e12, low=False, count=10)), cpu, load_s=0.1)
     # ten products of 0.02 s, ten dispatches, 0.1 s of the reference core on two cores of half its speed
     assert found.total_s == pytest.approx(0.2 + 1e-4 + 0.1)
     assert found.host_s == 0.0
 
 
 def test_input_bounds_an_accelerator_that_waits_for_it():
-    found = step_time(trace(op(flops=1e12)), device(host_cores=2), decode_s=0.1)
+    found = step_time(trace(op(flops=1e12)), device(host_cores=2), load_s=0.1)
     assert (found.total_s, found.bound_by) == (pytest.approx(0.05), "input")
 
 
@@ -110,3 +111,19 @@ def test_equal_operations_are_merged_and_counted():
     merged = merge([op(flops=1.0), op(flops=2.0), op(flops=1.0, count=2)])
     assert [(one.flops, one.count) for one in merged] == [(1.0, 3), (2.0, 1)]
     assert math.isclose(sum(one.flops * one.count for one in merged), 5.0)
+
+
+# A factor is of steps without input: beside it on an accelerator, before it on a CPU. op(flops=1e12) takes 10 ms there.
+@pytest.mark.parametrize(
+    ("kind", "factor", "load_s", "total_s", "bound_by"),
+    [
+        ("cuda", 0.5, 0.0095, 0.0095, "input"),
+        ("cuda", 2.0, 0.0120, 0.0200, "compute"),
+        ("cpu", 0.5, 0.0200, 0.0250, "input"),
+        ("cpu", 3.0, 0.0200, 0.0500, "compute"),
+    ],
+)
+def test_a_measured_factor_does_not_change_what_loading_takes(kind, factor, load_s, total_s, bound_by):
+    found = step_time(trace(op(flops=1e12)), device(kind=kind, host_cores=1), load_s=load_s)
+    found = dataclasses.replace(found, factor=factor)
+    assert (found.total_s, found.bound_by) == (pytest.approx(total_s), bound_by)

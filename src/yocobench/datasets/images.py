@@ -109,6 +109,7 @@ def _finish(
         heldout_annotations=sum(len(image.objects) for image in splits["heldout"]),
         num_categories=len(categories),
         images_bytes=sum(image.num_bytes for image in stored),
+        mean_image_pixels=sum(image.width * image.height for image in stored) / len(stored),
         files_md5={name: file_md5(folder / name) for name in ("train.json", "heldout.json")},
         images_md5={image.file_name: image.md5 for image in sorted(stored, key=lambda image: image.file_name)},
     )

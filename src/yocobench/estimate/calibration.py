@@ -12,10 +12,13 @@ from pathlib import Path
 from pydantic import Field, PositiveFloat, ValidationError
 
 from yocobench.bench.measurement import Measurement
+from yocobench.bench.stability import OTHER_SHARE
+from yocobench.bench.statistics import mean_interval
 from yocobench.receipt import write_atomic
 from yocobench.schema import AcceleratorKind, Frozen, Precision
 
-VERSION = 1
+VERSION = 2
+MAX_TAKEN = 0.9
 FILE = Path("mlruns") / "calibration"
 
 
@@ -43,7 +46,7 @@ class HostRates(Frozen):
     dispatch_s: PositiveFloat
     """One elementwise operation on four numbers."""
     decode_s_per_megapixel: PositiveFloat
-    """JPEG to pixels."""
+    """A JPEG of a photograph's detail to pixels."""
 
 
 class Residual(Frozen):
@@ -59,7 +62,7 @@ class Residual(Frozen):
     relative_error: float = Field(ge=0)
     """Half width of the 95 % interval of the measured mean, relative."""
     busy: float = Field(default=1.0, ge=1)
-    """Load of the host by others while it ran (`busy_factor`): `ratio` is already divided by it, the spread widened."""
+    """How many times longer others made its steps (`busy_factor`): `ratio` is divided by it, the spread widened."""
 
 
 class Calibration(Frozen):
@@ -67,6 +70,8 @@ class Calibration(Frozen):
 
     host: HostRates | None = None
     residuals: tuple[Residual, ...] = ()
+    mean_image_pixels: PositiveFloat | None = None
+    """Of the stored images in data/images; null: there are none, or their manifest does not say."""
 
     def without(self, workload: str, instance: str) -> Calibration:
         """The same without one cell: for leave-one-out."""
@@ -77,28 +82,27 @@ class Calibration(Frozen):
 def measured_step_s(measurement: Measurement) -> tuple[float, float, float] | None:
     """(mean step, data-wait part, relative half width) over the good repeats of a cell; None when none is good.
 
-    The mean of the repeats' means; its half width from their spread, 1.96 standard errors.
+    The mean of the repeats' means; its half width from their spread (Student's t).
     """
     good = [r for r in measurement.repeats if r.outcome == "ok" and r.step_times_s]
     if not good:
         return None
     means = [sum(r.step_times_s) / len(r.step_times_s) for r in good]
     waits = [sum(r.data_wait_s) / len(r.step_times_s) for r in good]
-    mean = sum(means) / len(means)
     if len(means) == 1:
-        return mean, waits[0], 0.1
-    spread = math.sqrt(sum((m - mean) ** 2 for m in means) / (len(means) - 1))
-    return mean, sum(waits) / len(waits), 1.96 * spread / math.sqrt(len(means)) / mean
+        return means[0], waits[0], 0.1
+    mean, low, _ = mean_interval(means)
+    return mean, sum(waits) / len(waits), (mean - low) / mean
 
 
-def busy_factor(measurement: Measurement, physical_cores: int) -> float:
-    """How many times longer the host's other processes made the steps: 1 + their load per core, when they matter.
+def busy_factor(measurement: Measurement) -> float:
+    """How many times longer others made the steps: 1 / (1 - their share of the CPU time), where it matters.
 
-    The load before a repeat is theirs alone. Below half a process per core it is taken as noise.
+    Their share: other processes of the guest and what the host stole, while steps were timed; the good repeats' mean.
     """
-    loads = [r.load_average_start for r in measurement.repeats[:1] if r.load_average_start is not None]
-    load = max(loads, default=0.0) / physical_cores
-    return 1.0 + load if load > 0.5 else 1.0
+    seen = [r.activity for r in measurement.repeats if r.outcome == "ok" and r.activity is not None]
+    taken = sum((one.other_share or 0.0) + (one.steal_share or 0.0) for one in seen) / max(1, len(seen))
+    return 1.0 / (1.0 - min(taken, MAX_TAKEN)) if taken > OTHER_SHARE else 1.0
 
 
 def read(path: Path, host_id: str) -> HostRates | None:

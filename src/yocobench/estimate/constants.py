@@ -88,7 +88,8 @@ NEURON_GEMM_SHARE = 0.4
 NEURON_COMPILE_S = 900.0
 """Trainium compiles the step's graphs before the first step: 10 to 20 minutes for models of this size (Neuron docs)."""
 TF32_FROM = 8.0
-"""Compute capability from which fp32 products run as TF32 (bench/accelerators/cuda.py switches it on)."""
+"""Compute capability from which products left in fp32 run as TF32, unless the run itself is in precision fp32
+(bench/accelerators/cuda.py)."""
 CACHE_MIB = {"7.0": 6, "7.5": 6, "8.0": 40, "8.6": 6, "8.9": 64, "9.0": 50, "10.0": 126, "12.0": 96}
 """Last-level cache by compute capability (NVIDIA architecture white papers, remembered; 8.9: L4 48, L40S 96)."""
 NODE_ENERGY = {"7.0": 1.0, "7.5": 1.0, "8.0": 0.5, "8.6": 0.65, "8.9": 0.33, "9.0": 0.33, "10.0": 0.33, "12.0": 0.33}
@@ -130,8 +131,16 @@ AMX_SHARE = 0.35
 """Part of the matrix tiles' peak that training's products reach on top of CPU_GEMM_SHARE: they starve for operands."""
 CPU_SHARES = Shares(1.0, 0.6, 0.05, 0.35, 0.5, 24.0)
 """Where no host was calibrated. Attention: a third of the product rate (facts of the Yoco measurements)."""
-DECODE_S_PER_MEGAPIXEL = 0.0024
-"""JPEG decoding on the reference core (measured 2026-11-23 with OpenCV on a Zen 4 core: 0.24 ms for 320 x 320 px; its
-CoreMark is that of the reference)."""
-LOAD_S_PER_IMAGE = 0.00024
-"""What a loader adds to decoding: resizing, augmenting, collating (yoco-det there: 0.48 ms per image of 320 px)."""
+DECODE_S_PER_MEGAPIXEL = 0.0032
+"""Of the calibration's own JPEG (calibrate.py) on the reference core: it tells how fast a host's cores are. This and
+the next four: a Zen 4 core, whose CoreMark is that of the reference, OpenCV 5.0 (2026-11-24)."""
+LOAD_S_PER_IMAGE = 0.00048
+"""Of a loader's worker: collating and handing over, too."""
+LOAD_S_PER_MEGAPIXEL = 0.0030
+"""Of the stored image: reading, decoding, resizing."""
+LOAD_S_PER_CANVAS_MEGAPIXEL = 0.0126
+"""Of the image that the model sees: colours, placing, flipping, handing over."""
+REDUCTION_EXPONENT = 0.27
+"""A JPEG is decoded at a reduced size where the canvas is smaller: time falls with this power of their sides' ratio.
+yoco-det's loader, stored sides of 320, 640 and 1,280 px, canvases of 96 to 640 px: within 8 % of one process's time,
+and, at 320 px, of two workers' streams."""

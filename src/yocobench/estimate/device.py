@@ -129,11 +129,12 @@ def from_chip(
     low = _product_rate(chip, precision) if precision in ("fp16", "bf16") else 0.0
     if low is None:
         raise Unknown(f"accelerator {chip.name!r} states no {precision} rate (rates.peak_tflops.{precision})")
-    high = (_product_rate(chip, "tf32") if _has_tf32(chip) else None) or _product_rate(chip, "fp32")
+    substituted = _has_tf32(chip) and precision != "fp32"
+    high = (_product_rate(chip, "tf32") if substituted else None) or _product_rate(chip, "fp32")
     if high is None:
         if not low:
             raise Unknown(f"accelerator {chip.name!r} states no fp32 rate (rates.peak_tflops.fp32)")
-        high = low / (2 if _has_tf32(chip) else 4)
+        high = low / (2 if substituted else 4)
         gaps.append("fp32 rate unknown: assumed from the 16-bit rate")
     plain = chip.rates.peak_tflops.get("fp32")
     plain_rate = plain * 1e12 if plain else (low or high) / 4
@@ -161,7 +162,7 @@ def from_chip(
         shares=constants.shares(),
         level=constants.level,
         power_w=power * DYNAMIC_POWER if power else None,
-        joules_per_flop=(joules, joules * (2 if _has_tf32(chip) else 4)),
+        joules_per_flop=(joules, joules * (2 if substituted else 4)),
         joules_per_byte=constants.pj_per_byte * 1e-12 * node,
         compile_s=NEURON_COMPILE_S if chip.kind == "neuron" else 0.0,
         link_bytes_per_s=link_bytes_per_s,

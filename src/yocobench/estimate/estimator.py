@@ -4,12 +4,19 @@ it rests. No facts, no number: then a NoEstimate says which fact is missing.
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from dataclasses import dataclass
 
 from yocobench.bench import hardware
 from yocobench.estimate import interval, memory
 from yocobench.estimate.calibration import Calibration
-from yocobench.estimate.constants import DECODE_S_PER_MEGAPIXEL, LOAD_S_PER_IMAGE
+from yocobench.estimate.constants import (
+    LOAD_S_PER_CANVAS_MEGAPIXEL,
+    LOAD_S_PER_IMAGE,
+    LOAD_S_PER_MEGAPIXEL,
+    REDUCTION_EXPONENT,
+)
 from yocobench.estimate.device import Device, Unknown
 from yocobench.estimate.memory import MemoryNeed
 from yocobench.estimate.residuals import open_device
@@ -19,7 +26,7 @@ from yocobench.estimate.traces import memory_need, trace
 from yocobench.schema import Instance, Precision, WorkloadConfig
 
 DEFAULT_IMAGE_PX = 320
-"""Side of the stored images where a workload does not say (params.yaml: data.images.image_size_px)."""
+"""Side of images where neither the workload (args.image_size_px) nor the dataset's manifest says."""
 BOUND_WORDS: dict[str, str] = {
     "compute": "arithmetic",
     "memory": "memory bandwidth",
@@ -104,8 +111,8 @@ def estimate(
         return NoEstimate(config.name, instance.name, reason, needed, have)
     micro, accumulation = shared.micro_batch_size, shared.accumulation_steps
     found = trace(config, micro, memory.is_low(chosen))
-    decode_s = _decode_s(config, calibration)
-    parts = step_time(found, target, accumulation, config.compile is not False, decode_s, shared.processes)
+    loading_s = load_s(config, calibration.mean_image_pixels)
+    parts = step_time(found, target, accumulation, config.compile is not False, loading_s, shared.processes)
     samples = found.samples_per_item * config.global_batch_size
     return _result(config, target, chosen, parts, samples, line, (micro, accumulation), have, calibration)
 
@@ -122,8 +129,8 @@ def _result(
     calibration: Calibration,
 ) -> Estimate:
     factor, sigma, rests_on = interval.correction(calibration, config.name, target)
-    step_s = parts.total_s * factor if parts.bound_by != "input" else parts.total_s
-    rate = samples_per_step / step_s
+    parts = dataclasses.replace(parts, factor=factor)
+    rate = samples_per_step / parts.total_s
     low, high = interval.bounds(rate, sigma)
     return Estimate(
         workload=config.name,
@@ -133,7 +140,7 @@ def _result(
         low_samples_per_second=low,
         high_samples_per_second=high,
         sigma=sigma,
-        step_s=step_s,
+        step_s=parts.total_s,
         micro_batch_size=split[0],
         accumulation_steps=split[1],
         needed_bytes=line.peak_bytes(split[0]),
@@ -146,10 +153,12 @@ def _result(
     )
 
 
-def _decode_s(config: WorkloadConfig, calibration: Calibration) -> float:
-    """Seconds of the reference core for the images of one step."""
+def load_s(config: WorkloadConfig, mean_image_pixels: float | None) -> float:
+    """Seconds of one core of the reference speed for loading the images of one step; 0 for other data."""
     if config.data != "images":
         return 0.0
-    side = config.args.get("image_size_px", DEFAULT_IMAGE_PX)
-    stored_px = max(float(side), DEFAULT_IMAGE_PX) ** 2
-    return config.global_batch_size * (stored_px / 1e6 * DECODE_S_PER_MEGAPIXEL + LOAD_S_PER_IMAGE)
+    side = float(config.args.get("image_size_px", DEFAULT_IMAGE_PX))
+    stored = mean_image_pixels or max(side, DEFAULT_IMAGE_PX) ** 2
+    reduced = math.pow(min(1.0, side / math.sqrt(stored)), REDUCTION_EXPONENT)
+    decoding = stored * 1e-6 * LOAD_S_PER_MEGAPIXEL * reduced
+    return config.global_batch_size * (LOAD_S_PER_IMAGE + decoding + side**2 * 1e-6 * LOAD_S_PER_CANVAS_MEGAPIXEL)

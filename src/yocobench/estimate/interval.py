@@ -63,9 +63,10 @@ def correction(calibration: Calibration, workload: str, device: Device) -> tuple
     level = [r for r in ranked if distance(r, device) == near]
     same = [r for r in level if r.workload == workload]
     chosen = same or level
+    # A relative error is half a 95 % interval, which in a normal distribution is 1.96 standard deviations.
     noise = max(math.hypot(r.relative_error / 1.96, BUSY_SIGMA * math.log(r.busy)) for r in chosen)
     if math.hypot(table[near], noise) >= table["other"]:
-        return (*bare[:2], f"{bare[2]}; this host was too busy when it was measured to tell more")
+        return (*bare[:2], f"{bare[2]}; what was measured near it is too unsteady to tell more")
     exponent = CPU_CARRY if device.kind == "cpu" and near == "kind" else CARRY[near]
     exponent /= min(r.busy for r in chosen)
     if not same:

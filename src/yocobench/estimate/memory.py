@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from yocobench.bench.fit import HEADROOM
+from yocobench.bench.fit import HEADROOM, next_smaller
 from yocobench.bench.measurement import Detected
 from yocobench.schema import AcceleratorKind, Instance, Precision
 
@@ -83,10 +83,10 @@ def from_traces(small: Trace, large: Trace, compiled: bool) -> MemoryNeed:
 
 
 def splits(global_batch_size: int) -> list[int]:
-    """Micro-batches that divide the global batch by a power of two, largest first."""
+    """Micro-batches to try, each the largest proper divisor of the one before: the batch's halves, and so down to 1."""
     sizes = [global_batch_size]
-    while sizes[-1] % 2 == 0:
-        sizes.append(sizes[-1] // 2)
+    while sizes[-1] > 1:
+        sizes.append(next_smaller(sizes[-1]))
     return sizes
 
 
@@ -101,7 +101,7 @@ def device_bytes(step_bytes: float, kind: AcceleratorKind) -> float:
 
 
 def largest_fit(line: MemoryNeed, global_batch_size: int, available_bytes: float, kind: AcceleratorKind) -> int | None:
-    """The largest power-of-two split of the global batch that fits; None when the smallest does not.
+    """The largest of the global batch's splits() that fits; None when not even one item does.
 
     `available_bytes` is all that the device has (the guest's memory, or one accelerator's).
     """

@@ -21,6 +21,7 @@ k80.yaml, complete:
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -129,9 +130,9 @@ def estimate_module(
             on = devices.from_chip(target, chosen)
     except devices.Unknown as error:
         return NoEstimate(name, target.name, str(error), needed, have)
-    parts = step_time(found, on, compiled=compiled)
     factor, sigma, rests_on = interval.correction(calibration, name, on)
-    rate = items * found.samples_per_item / (parts.total_s * factor)
+    parts = dataclasses.replace(step_time(found, on, compiled=compiled), factor=factor)
+    rate = items * found.samples_per_item / parts.total_s
     low, high = interval.bounds(rate, sigma)
     return Estimate(
         workload=name,
@@ -141,7 +142,7 @@ def estimate_module(
         low_samples_per_second=low,
         high_samples_per_second=high,
         sigma=sigma,
-        step_s=parts.total_s * factor,
+        step_s=parts.total_s,
         micro_batch_size=items,
         accumulation_steps=1,
         needed_bytes=needed,

@@ -12,7 +12,7 @@ from yocobench.estimate.memory import is_low
 from yocobench.estimate.roofline import StepTime, step_time
 from yocobench.estimate.traces import trace
 from yocobench.receipt import Receipt
-from yocobench.schema import CellSpec, Instance, Precision, WorkloadConfig
+from yocobench.schema import CellSpec, Instance, Precision
 
 
 def open_device(instance: Instance, precision: Precision, host: HostRates | None) -> devices.Device:
@@ -25,12 +25,11 @@ def open_device(instance: Instance, precision: Precision, host: HostRates | None
     return devices.from_host(host, precision, detected.arch)
 
 
-def modelled(
-    workload: WorkloadConfig, target: devices.Device, precision: Precision, micro: int, accumulation: int
-) -> StepTime:
+def modelled(spec: CellSpec, target: devices.Device) -> StepTime:
     """The model's step time without input: measured steps state their data wait apart."""
-    found = trace(workload, micro, is_low(precision))
-    return step_time(found, target, accumulation, workload.compile is not False)
+    found = trace(spec.workload, spec.micro_batch_size, is_low(spec.precision))
+    compiled = spec.workload.compile is not False
+    return step_time(found, target, spec.accumulation_steps, compiled, accelerator_count=spec.processes)
 
 
 def of_cell(
@@ -44,7 +43,7 @@ def of_cell(
         return None
     try:
         target = open_device(config.instance(spec.instance), spec.precision, host)
-        model = modelled(spec.workload, target, spec.precision, spec.micro_batch_size, spec.accumulation_steps)
+        model = modelled(spec, target)
     except ValueError:
         return None
     busy = busy if target.kind == "cpu" else 1.0
@@ -65,12 +64,12 @@ def of_receipt(found: Receipt, host: HostRates | None) -> Residual | None:
     """The residual of a receipt's cell; None when it was not measured, or was a trial with settings of its own."""
     if found.provenance.purpose == "tune":
         return None
-    timing, detected = measured_step_s(found.measurement), found.measurement.detected
-    if found.measurement.source != "measured" or timing is None or detected is None:
+    timing = measured_step_s(found.measurement)
+    if found.measurement.source != "measured" or timing is None:
         return None
     mean, wait, error = timing
     spec = _as_run(found)
-    return of_cell(spec, mean - wait, error, busy_factor(found.measurement, detected.physical_cores), host)
+    return of_cell(spec, mean - wait, error, busy_factor(found.measurement), host)
 
 
 def _as_run(found: Receipt) -> CellSpec:

@@ -41,6 +41,8 @@ class StepTime:
     level: float
     """Factor on the device's time (constants.py)."""
     on_cpu: bool
+    factor: float = 1.0
+    """Measured over modelled steps, each without input (interval.py): holds for the device's time and the host's."""
 
     @property
     def device_s(self) -> float:
@@ -51,16 +53,19 @@ class StepTime:
         return limited * self.level + self.all_reduce_s
 
     @property
+    def training_s(self) -> float:
+        """The step without its input, as measured cells correct it."""
+        return max(self.device_s, self.host_s) * self.factor
+
+    @property
     def total_s(self) -> float:
         """Wall clock of the step."""
-        if self.on_cpu:
-            return self.device_s + self.input_s
-        return max(self.device_s, self.host_s, self.input_s)
+        return self.training_s + self.input_s if self.on_cpu else max(self.training_s, self.input_s)
 
     @property
     def bound_by(self) -> Bound:
         """What would have to be faster first."""
-        if self.input_s >= (self.device_s if self.on_cpu else max(self.device_s, self.host_s)):
+        if self.input_s >= self.training_s:
             return "input"
         if self.host_s > self.device_s:
             return "host"
@@ -76,12 +81,12 @@ def step_time(
     device: Device,
     accumulation_steps: int = 1,
     compiled: bool = False,
-    decode_s: float = 0.0,
+    load_s: float = 0.0,
     accelerator_count: int = 1,
 ) -> StepTime:
     """Time of an optimiser step of `accumulation_steps` micro-batches like the traced one.
 
-    `decode_s`: seconds that one core of the reference speed needs to decode the step's inputs.
+    `load_s`: seconds that one core of the reference speed needs to load the step's inputs.
     """
     compute, memory, floor, host = _sum(trace.operations, device, compiled)
     _, update, update_floor, update_host = _sum(trace.optimizer, device, compiled=False)
@@ -96,7 +101,7 @@ def step_time(
         launch_s=floor * accumulation_steps + update_floor,
         optimizer_s=update,
         host_s=0.0 if on_cpu else host * accumulation_steps + update_host,
-        input_s=decode_s / device.host_speed / device.host_cores,
+        input_s=load_s / device.host_speed / device.host_cores,
         all_reduce_s=reduce_s,
         power_s=_energy(trace, device, accumulation_steps, compiled) / device.power_w if device.power_w else 0.0,
         level=device.level,

@@ -42,7 +42,7 @@ def processes(workload: WorkloadConfig, instance: Instance, detected: Detected) 
 
 
 class TooLarge(Exception):
-    """Not even the smallest split fits: the split, the bytes that it needs and those that a device has."""
+    """Not even one item at a time fits: the split, the bytes that it needs and those that a device has."""
 
     def __init__(self, split: Split, needed_bytes: float, available_bytes: float) -> None:
         super().__init__(f"needs {needed_bytes / 2**30:.1f} GiB, has {available_bytes / 2**30:.1f}")
@@ -79,9 +79,7 @@ def split(workload: WorkloadConfig, instance: Instance, need: memory.MemoryNeed 
         fitting = memory.largest_fit(one, share, available, kind)
         if fitting is not None:
             return Split(count, fitting, share // fitting, sharded=one is not need)
-    least = memory.splits(share)[-1]
-    needed = memory.device_bytes(needs[-1].peak_bytes(least), kind)
-    raise TooLarge(Split(count, least, share // least), needed, available)
+    raise TooLarge(Split(count, 1, share), memory.device_bytes(needs[-1].peak_bytes(1), kind), available)
 
 
 def smallest(workload: WorkloadConfig) -> Split:
