@@ -1,9 +1,10 @@
 """The last product of a language model and its loss: whole, or in chunks where the logits would take too much memory.
 
-Whole, compilers fuse the loss with what stands around it: the fastest form, but the logits of all tokens are held, and
-their gradient. In chunks of the sequence each chunk's gradients are made at once, while its logits are there (as in
-Liger, arXiv 2410.10989, section 3.2): the same three products, nothing computed twice, one chunk's logits alive.
-torch's own F.linear_cross_entropy has chunks, too, but not compiled (torch 2.13).
+Whole, the logits of all tokens are held, and their gradient. In chunks of the sequence each chunk's gradients are made
+at once, while its logits are there (as in Liger, arXiv 2410.10989, section 3.2): the same three products, nothing
+computed twice, one chunk's logits alive. Compiled, on a CPU, that takes no longer (docs/benchmarks.md); it is kept for
+where memory is short, since small products leave a GPU idle. torch's own F.linear_cross_entropy has chunks, too, but
+not compiled (torch 2.13).
 """
 
 from __future__ import annotations
