@@ -26,8 +26,11 @@ def test_the_ratio_is_taken_round_by_round_at_equal_speed_of_the_host(bench):
     other = contestant(bench, "transformer", (3, 3, 1), (80, 80, 80))
     assert bench.median_ratio(one, other) == pytest.approx(1.5)
     first, second = bench.rows([one, other], bench.Slice("tiny", 512, 1, "bf16"))
-    assert first == ("512", "1", "bf16", "one", "eager", "62.5 %", "62 to 125", "1.50", "10", "0")
+    assert first == ("512", "1", "bf16", "one", "eager", "62.5 %", "62 to 125", "1.50", "10", "0", "")
     assert second[7] == "1.00"
+    # 100 FLOPs in the median 2 s are 50 FLOP/s, of 200 a quarter
+    first, _ = bench.rows([one, other], bench.Slice("tiny", 512, 1, "bf16"), peak_tflops=200e-12)
+    assert first[-1] == "25.0 %"
 
 
 def test_each_figure_is_held_against_its_target(bench):
@@ -44,3 +47,5 @@ def test_a_step_has_as_many_tokens_at_every_length(bench, tmp_path):
         order = bench.spec("transformer", "eager", bench.Slice("tiny", length, 1, "fp32"), tmp_path)
         assert order.workload.global_batch_size == sequences
         assert order.workload.compile is False
+    order = bench.spec("transformer", "compiled", bench.Slice("160m", 4096, 8, "bf16", "cuda", 65_536), tmp_path)
+    assert (order.kind, order.accelerator_count, order.workload.global_batch_size) == ("cuda", 1, 16)
