@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -34,7 +35,7 @@ def small(**changes: object) -> YocoDet:
 def test_loaders_are_many_beside_an_accelerator_that_torch_xla_drives(
     installed: object, expected: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loader.psutil, "cpu_count", lambda logical: 16)
+    monkeypatch.setattr(psutil, "cpu_count", lambda logical: 16)
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
     monkeypatch.setattr(loader.torch.accelerator, "is_available", lambda: False)
     monkeypatch.setattr(loader, "find_spec", lambda name: installed if name == "torch_xla" else None)
