@@ -101,12 +101,18 @@ def test_the_bill_is_split_by_time(read):
     assert "quick 1 2.00 USD 10 20.00 USD 9.1 %" in read.text
 
 
+def test_the_share_of_the_one_off_part_is_as_sure_as_its_hours(read):
+    # guess has no one-off part: 0 of its ~5 h. quick was timed: 1 h of 11.
+    assert re.search(r"guess ~0 ~0 USD ~5 ~10\.10 USD ~0\.0 %", read.text)
+    assert re.search(r"quick 1 2\.00 USD 10 20\.00 USD 9\.1 %", read.text)
+
+
 def test_what_would_change_it_and_what_to_measure_next_are_there(read, decision):
     assert decision.sensitivity
     for change in decision.sensitivity:
         assert change.sentence in read.text
     assert decision.measure_next
-    assert "guess for 0.100 USD: removes" in read.text
+    assert "guess for ~0.100 USD: removes ~" in read.text
 
 
 def test_exclusions_prices_checks_and_commands_are_there(read):

@@ -193,6 +193,16 @@ def test_the_button_changes_the_theme_and_paper_is_always_light(shown):
     assert shown.run(ground) == "rgb(255, 255, 255)"
 
 
+def test_what_an_estimate_misses_a_limit_by_is_an_estimate(shown):
+    say = """
+        const row = { instance: "x", source: arguments[0], one_off_h: 0, hours_per_sample: 1, hourly_usd: 1 };
+        const terms = { samples: 6, deadline: 5, budget: Infinity, cost_weight: 1 };
+        return sentence(decide({ rows: [row] }, terms), terms, "");
+    """  # 6 h of 5 h
+    assert shown.run(say, "estimated") == "Nothing fits within 5 h. x comes closest, ~20 % over: ~6 h, ~6.00 USD."
+    assert shown.run(say, "measured") == "Nothing fits within 5 h. x comes closest, 20 % over: 6 h, 6.00 USD."
+
+
 def test_numbers_read_as_in_python(shown):
     for value, text in ((0.9724, "0.972"), (7.0, "7"), (1.5, "1.50"), (12345.6, "12,346"), (99.97, "100")):
         assert shown.run("return number(arguments[0])", value) == number(value) == text

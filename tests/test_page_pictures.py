@@ -33,8 +33,15 @@ def test_the_winner_changes_where_two_bills_are_level_and_where_a_limit_is_met(d
         (pytest.approx(360e6), 3.6e9, None),
     ]
     assert strips.job_words(decision) == (
-        "Who wins: up to 7.20 million images slow, up to 360 million images heavy, beyond that nothing that fits."
+        "Who wins: up to ~7.20 million images slow, up to ~360 million images heavy, beyond that nothing that fits."
     )
+    # ~ where heavy, an estimate, takes part; not at the ends of what is shown.
+    bars = strips.winner_by_job(decision)["data"]["values"]
+    assert [one["between"] for one in bars] == [
+        "3,600 images to ~7.20 million images",
+        "~7.20 million images to ~360 million images",
+        "~360 million images to 3.60 billion images",
+    ]
 
 
 def test_each_price_that_decides_has_a_strip(decision):
@@ -44,8 +51,8 @@ def test_each_price_that_decides_has_a_strip(decision):
     assert [(one.end, one.winner) for one in found["slow"]] == [(pytest.approx(1.2), "slow"), (4.0, "heavy")]
     assert [(one.end, one.winner) for one in found["heavy"]] == [(pytest.approx(1 / 1.2), "heavy"), (4.0, "slow")]
     assert strips.price_words(decision) == [
-        "Price of slow: up to +20 % slow wins, beyond that heavy wins.",
-        "Price of heavy: up to -17 % heavy wins, beyond that slow wins.",
+        "Price of slow: up to ~+20 % slow wins, beyond that heavy wins.",
+        "Price of heavy: up to ~-17 % heavy wins, beyond that slow wins.",
     ]
 
 

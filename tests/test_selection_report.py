@@ -12,7 +12,7 @@ from selection_cases import DAY, candidate, terms, without_number
 from yocobench.selection import report, tables, wording
 from yocobench.selection.checked import Checked
 from yocobench.selection.decide import decide_workload
-from yocobench.selection.decision import DecisionDocument, dump, load
+from yocobench.selection.decision import Advice, DecisionDocument, dump, load
 
 
 @pytest.fixture
@@ -96,6 +96,13 @@ def test_estimates_carry_a_tilde_and_measurements_do_not(decision):
     assert cells["slow"][1] == "measured"
     assert cells["slow"][2] == "10"
     assert cells["local"][3] == ""
+
+
+def test_advice_is_an_estimate_in_every_number():
+    known = Advice(instance="guess", bill_usd="0.05", regret_removed_usd=0.379, regret_removed_per_usd=7.58)
+    assert report.advice(known) == "guess for ~0.0500 USD: removes ~0.379 USD of expected regret, ~7.58 per dollar"
+    blank = Advice(instance="blank", bill_usd="0.05", regret_removed_usd=None, regret_removed_per_usd=None)
+    assert report.advice(blank).startswith("blank for ~0.0500 USD: it has no number")
 
 
 def test_the_page_states_exclusions_with_source_and_date(decision):

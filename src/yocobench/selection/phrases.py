@@ -102,10 +102,10 @@ def miss(one: Scored, terms: Terms) -> str:
     mark = wording.mark(one.rate.source)
     if terms.deadline_h is not None and float(one.hours) > terms.deadline_h:
         over = percent(float(one.hours) / terms.deadline_h - 1)
-        parts.append(f"{mark}{hours(float(one.hours))}, {over} over the deadline")
+        parts.append(f"{mark}{hours(float(one.hours))}, {mark}{over} over the deadline")
     if terms.budget_usd is not None and one.cost_usd is not None and one.cost_usd > terms.budget_usd:
         over = percent(float(one.cost_usd / terms.budget_usd) - 1)
-        parts.append(f"{mark}{usd(one.cost_usd)}, {over} over the budget")
+        parts.append(f"{mark}{usd(one.cost_usd)}, {mark}{over} over the budget")
     return f"{one.name} ({' and '.join(parts)})" if parts else ""
 
 
@@ -158,36 +158,40 @@ def sensitivities(ranking: Ranking) -> tuple[Sensitivity, ...]:
     below, above = sensitivity.job_flips(lines, at, name)
     early, late = sensitivity.deadline_flips(lines, at, name)
     poor, rich = sensitivity.budget_flips(lines, at, name)
+    dear = sensitivity.price_flip(lines, at, name)
+    budget = None if terms.budget_usd is None else float(terms.budget_usd)
     found = [
-        _change(
-            "price", "above", sensitivity.price_flip(lines, at, name), mine.price_usd_per_hour, "USD per hour", name
-        ),
-        _change("job", "below", below, terms.job_samples, terms.sample_unit, name),
-        _change("job", "above", above, terms.job_samples, terms.sample_unit, name),
-        _change("deadline", "below", early, terms.deadline_h, "h", name),
-        _change("deadline", "above", late, terms.deadline_h, "h", name),
-        _change("budget", "below", poor, None if terms.budget_usd is None else float(terms.budget_usd), "USD", name),
-        _change("budget", "above", rich, None if terms.budget_usd is None else float(terms.budget_usd), "USD", name),
+        _change("price", "above", dear, mine.price_usd_per_hour, "USD per hour", ranking),
+        _change("job", "below", below, terms.job_samples, terms.sample_unit, ranking),
+        _change("job", "above", above, terms.job_samples, terms.sample_unit, ranking),
+        _change("deadline", "below", early, terms.deadline_h, "h", ranking),
+        _change("deadline", "above", late, terms.deadline_h, "h", ranking),
+        _change("budget", "below", poor, budget, "USD", ranking),
+        _change("budget", "above", rich, budget, "USD", ranking),
     ]
     return tuple(one for one in found if one is not None)
 
 
 def _change(
-    kind: str, direction: str, flip: Flip | None, today: float | None, unit: str, chosen: str
+    kind: str, direction: str, flip: Flip | None, today: float | None, unit: str, ranking: Ranking
 ) -> Sensitivity | None:
-    if flip is None:
+    if flip is None or ranking.chosen is None:
         return None
     then = f"{flip.winner} wins" if flip.winner else "nothing meets the limits"
+    chosen = ranking.chosen.name
+    # The place follows from the rates of the two that change there, and is no better known than they are.
+    mark = wording.mark(*(one.rate.source for one in ranking.ordered if one.name in (chosen, flip.winner)))
     if kind == "price":
         assert today is not None
         sentence = (
-            f"{chosen} wins unless its price rises {percent(flip.at / today - 1)}, to {usd(flip.at)}/h: then {then}"
+            f"{chosen} wins unless its price rises {mark}{percent(flip.at / today - 1)}, "
+            f"to {mark}{usd(flip.at)}/h: then {then}"
         )
     elif kind == "job":
-        length = wording.samples(flip.at, unit)
+        length = f"{mark}{wording.samples(flip.at, unit)}"
         sentence = f"{'under' if direction == 'below' else 'over'} {length}, {then}"
     else:
-        limit = hours(flip.at) if kind == "deadline" else usd(flip.at)
+        limit = f"{mark}{hours(flip.at) if kind == 'deadline' else usd(flip.at)}"
         sentence = f"with a {kind} {'under' if direction == 'below' else 'of at least'} {limit}, {then}"
     return Sensitivity.model_validate(
         {

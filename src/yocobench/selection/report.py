@@ -103,15 +103,17 @@ def cells(row: Row, decision: Decision) -> tuple[str, ...]:
         spread(against, row.cost_ratio, row.cost_ratio_low, row.cost_ratio_high),
         "" if row.p_best is None else probability(row.p_best),
         "yes" if row.on_front else "",
-        row.why + _wish(row),
+        row.why + _wish(row, decision),
     )
 
 
-def _wish(row: Row) -> str:
+def _wish(row: Row, decision: Decision) -> str:
     """What would make a loser win."""
     cheaper, faster = row.wins_if_price_falls_percent, row.wins_if_faster_percent
-    wishes = [] if cheaper is None else [f"{number(cheaper)} % cheaper"]
-    wishes += [] if faster is None else [f"{number(faster)} % faster"]
+    chosen = decision.row(decision.chosen) if decision.chosen else None
+    mark = wording.mark(row.source, *([chosen.source] if chosen else []))
+    wishes = [] if cheaper is None else [f"{mark}{number(cheaper)} % cheaper"]
+    wishes += [] if faster is None else [f"{mark}{number(faster)} % faster"]
     return f" (level if {' or '.join(wishes)})" if wishes else ""
 
 
@@ -122,12 +124,12 @@ def unranked(one: Unranked) -> str:
 
 
 def advice(one: Advice) -> str:
-    """A measurement, its bill and what it is worth."""
-    bill = "an unknown bill" if one.bill_usd is None else usd(one.bill_usd)
+    """A measurement, its bill and what it is worth: estimates all, for nobody has made it."""
+    bill = "an unknown bill" if one.bill_usd is None else f"~{usd(one.bill_usd)}"
     if one.regret_removed_usd is None:
         return f"{one.instance} for {bill}: it has no number, so what that saves is unknown"
-    rate = "" if one.regret_removed_per_usd is None else f", {number(one.regret_removed_per_usd)} per dollar"
-    return f"{one.instance} for {bill}: removes {usd(one.regret_removed_usd)} of expected regret{rate}"
+    rate = "" if one.regret_removed_per_usd is None else f", ~{number(one.regret_removed_per_usd)} per dollar"
+    return f"{one.instance} for {bill}: removes ~{usd(one.regret_removed_usd)} of expected regret{rate}"
 
 
 # --- README -----------------------------------------------------------------------------------------------------

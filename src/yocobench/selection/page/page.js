@@ -60,7 +60,7 @@ function sentence(answer, terms, superlative) {
   if (answer.chosen) return `${answer.chosen.instance} is ${superlative}${within}: ${both(answer.chosen)}.`;
   const nearest = answer.ordered[0];
   if (!nearest) return "Nothing with a number may be chosen.";
-  return `Nothing fits${within}. ${nearest.instance} comes closest, ${number(100 * nearest.over)} % over: ${both(nearest)}.`;
+  return `Nothing fits${within}. ${nearest.instance} comes closest, ${mark(nearest.source)}${number(100 * nearest.over)} % over: ${both(nearest)}.`;
 }
 
 function command(data, given) {
@@ -131,7 +131,7 @@ function whatIf(data, form, view) {
         if (one.over) {
           const over = item.appendChild(document.createElement("span"));
           over.className = "over";
-          over.textContent = `, ${number(100 * one.over)} % over`;
+          over.textContent = `, ${mark(one.source)}${number(100 * one.over)} % over`;
         }
         return item;
       }),

@@ -5,7 +5,8 @@ Exact: the places where the winner changes are those of sensitivity.py. The slid
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from math import log
 from typing import Any
 
@@ -76,26 +77,42 @@ def price_spans(decision: Decision) -> dict[str, list[Span]]:
 
 def job_words(decision: Decision) -> str:
     """As in "up to 35,900 images m5a.large, then g4dn.xlarge"."""
-    spans, unit = job_spans(decision), decision.asked.sample_unit
+    spans = job_spans(decision)
     if len(spans) == 1:
         return f"{spans[0].winner or NOTHING} wins at every length shown."
-    parts = [f"up to {wording.samples(one.end, unit)} {one.winner or NOTHING}" for one in spans[:-1]]
+    lengths = _ends(decision, spans, _length(decision))[1:]
+    parts = [f"up to {at} {one.winner or NOTHING}" for one, at in zip(spans[:-1], lengths, strict=False)]
     return f"Who wins: {', '.join(parts)}, beyond that {spans[-1].winner or NOTHING}."
 
 
 def price_words(decision: Decision) -> list[str]:
     """A line for each price that decides."""
-    return [_price_words(name, spans) for name, spans in price_spans(decision).items()]
+    return [_price_words(decision, name, spans) for name, spans in price_spans(decision).items()]
 
 
-def _price_words(name: str, spans: Sequence[Span]) -> str:
-    first = [f"up to {_change(one.end)} {one.winner or NOTHING} wins" for one in spans[:-1]]
+def _price_words(decision: Decision, name: str, spans: Sequence[Span]) -> str:
+    changes = _ends(decision, spans, _change)[1:]
+    first = [f"up to {at} {one.winner or NOTHING} wins" for one, at in zip(spans[:-1], changes, strict=False)]
     last = f"{spans[-1].winner or NOTHING} wins"
     return f"Price of {name}: {', '.join([*first, f'beyond that {last}' if first else f'{last} at each shown'])}."
 
 
 def _change(share: float) -> str:
     return f"{100 * (share - 1):+.0f} %"
+
+
+def _length(decision: Decision) -> Callable[[float], str]:
+    return lambda samples: wording.samples(samples, decision.asked.sample_unit)
+
+
+def _ends(decision: Decision, spans: Sequence[Span], text: Callable[[float], str]) -> list[str]:
+    """The start, each place where one winner follows another (~ where either is an estimate), and the end."""
+
+    def level(before: Span, after: Span) -> str:
+        rows = [decision.row(name) for name in (before.winner, after.winner) if name is not None]
+        return wording.mark(*(row.source for row in rows if row is not None)) + text(after.start)
+
+    return [text(spans[0].start), *(level(*both) for both in pairwise(spans)), text(spans[-1].end)]
 
 
 # --- as pictures ------------------------------------------------------------------------------------------------
@@ -107,7 +124,7 @@ def winner_by_job(decision: Decision) -> Spec | None:
     if not spans:
         return None
     unit = decision.asked.sample_unit
-    data = [_segment("", one, wording.samples(one.start, unit), wording.samples(one.end, unit)) for one in spans]
+    data = _bars("", spans, _ends(decision, spans, _length(decision)))
     label = "replace(format(datum.value, '~s'), 'G', 'B')"  # a billion is no giga to most readers
     axis = {"title": f"length of the job, {unit}s", "labelExpr": label, "tickCount": 6, "labelOverlap": True}
     return _strips(data, axis, decision.asked.job_samples, "as asked", _winners(decision, [*spans]))
@@ -118,16 +135,17 @@ def winner_by_price(decision: Decision) -> Spec | None:
     rows = price_spans(decision)
     if not rows:
         return None
-    data = [_segment(name, one, _change(one.start), _change(one.end)) for name, spans in rows.items() for one in spans]
+    data = [part for name, spans in rows.items() for part in _bars(name, spans, _ends(decision, spans, _change))]
     label = "datum.value == 1 ? 'today' : format(datum.value - 1, '+.0%')"
     axis = {"title": "change of that price alone", "values": [0.25, 0.5, 1, 2, 4], "labelExpr": label}
     return _strips(data, axis, 1.0, "", _winners(decision, [one for spans in rows.values() for one in spans]))
 
 
-def _segment(row: str, span: Span, start: str, end: str) -> dict[str, Any]:
-    winner = span.winner or NOTHING
-    values = {"row": row, "start": span.start, "end": span.end, "winner": winner}
-    return {**values, "between": f"{start} to {end}"}
+def _bars(row: str, spans: Sequence[Span], ends: Sequence[str]) -> list[dict[str, Any]]:
+    return [
+        {"row": row, "start": one.start, "end": one.end, "winner": one.winner or NOTHING, "between": f"{low} to {high}"}
+        for one, (low, high) in zip(spans, pairwise(ends), strict=True)
+    ]
 
 
 def _winners(decision: Decision, spans: Sequence[Span]) -> dict[str, str]:
