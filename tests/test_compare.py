@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,10 @@ def compare(*arguments: str) -> str:
 
 @pytest.mark.slow
 def test_the_last_line_is_the_decision_and_what_if_keeps_nothing(study: Path):
+    snapshot = json.loads((study / "data/prices.json").read_text())
+    snapshot["public_ipv4"]["price_usd_per_hour"] = "0.005"
+    snapshot["storage"][0]["price_usd_per_gb_month"] = "0.073"
+    (study / "data/prices.json").write_text(json.dumps(snapshot))
     printed = compare("--json", "objective=fastest", "job.deadline_h=3000")
     last = printed.splitlines()[-1]
     assert json.loads(last)["schema"] == "yocobench.decision/2"
@@ -63,6 +68,11 @@ def test_the_last_line_is_the_decision_and_what_if_keeps_nothing(study: Path):
     assert decision.workload == "yoco-lm"
     assert decision.asked.objective == "fastest"
     assert decision.chosen == "g4dn.xlarge"
+    row = decision.row("g4dn.xlarge")
+    assert row is not None
+    assert row.price_usd_per_hour is not None
+    # 100 GiB x 0.073 USD / 730 h, and the address
+    assert row.hourly_usd - row.price_usd_per_hour == Decimal("0.01") + Decimal("0.005")
     assert decision.sentence in " ".join(printed.split())
     assert "shown, not kept" in printed
     assert "output=json" not in printed

@@ -140,8 +140,8 @@ def test_a_price_is_stale_when_it_is_older_than_its_classs_limit(recorded: price
 
 def test_storage_and_addresses_are_priced(recorded: prices.PriceList) -> None:
     assert [(row.kind, row.price_usd_per_gb_month) for row in recorded.storage] == [("gp3", Decimal("0.08"))]
-    assert recorded.public_ipv4 is not None
-    assert recorded.public_ipv4.price_usd_per_hour == Decimal("0.005")
+    assert recorded.address_usd_per_hour == Decimal("0.005")
+    assert recorded.model_copy(update={"public_ipv4": None}).address_usd_per_hour is None  # as in an older file
 
 
 def test_rows_in_another_order_are_read_alike(tmp_path: Path, raw: dict[str, Any]) -> None:

@@ -42,6 +42,7 @@ def test_an_unknown_surcharge_is_warned_of():
 
 def test_the_job_adds_one_off_to_steady_time():
     # 3.6 M samples at 1000/s are 3600 s; with 1800 s of boot and compile 1.5 h, at 2.00 + 0.07 + 0.03 USD/h: 3.15 USD
+    # and with an address at 0.005 USD/h 0.0075 USD more.
     one = candidate(
         "a", 1000, "2.00", one_off=OneOff(total_s=1800, low_s=1800, high_s=1800),
         storage_usd_per_hour=Decimal("0.03"), burst_surcharge_usd_per_hour=Decimal("0.07"),
@@ -49,6 +50,17 @@ def test_the_job_adds_one_off_to_steady_time():
     scored = score.score(one, terms(), objectives.get("cheapest"))
     assert (scored.one_off_h, scored.steady_h, scored.hours) == (0.5, 1.0, Decimal("1.5"))
     assert scored.cost_usd == Decimal("3.15")
+    addressed = one.model_copy(update={"public_ipv4_usd_per_hour": Decimal("0.005")})
+    scored = score.score(addressed, terms(), objectives.get("cheapest"))
+    assert scored.cost_usd == Decimal("3.1575")
+    assert scored.cost_draws is not None
+    assert scored.cost_draws[0] == pytest.approx(3.1575)
+
+
+def test_an_address_of_unknown_price_is_left_out_and_warned_of():
+    decision = decide_workload([candidate("slow", 1000, "1", public_ipv4_usd_per_hour=None)], terms())
+    assert (decision.rows[0].cost_usd, decision.rows[0].hourly_usd) == (Decimal(1), Decimal(1))
+    assert decision.warnings == ("no price of a public IPv4 address is on file: every cost leaves it out",)
 
 
 def test_spot_is_stretched_by_the_interruption_overhead():

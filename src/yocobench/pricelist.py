@@ -158,6 +158,11 @@ class PriceList(Frozen):
         """Where the type was offered when it was last asked; None: never asked."""
         return next((o for o in self.offers if (o.instance_type, o.region) == (instance_type, region)), None)
 
+    @property
+    def address_usd_per_hour(self) -> Decimal | None:
+        """Of a public IPv4 address; None where the snapshot has no such price."""
+        return self.public_ipv4.price_usd_per_hour if self.public_ipv4 else None
+
     def age_days(self, today: dt.date) -> int:
         """Days since the oldest price was read."""
         return (today - self.as_of).days

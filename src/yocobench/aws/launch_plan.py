@@ -74,7 +74,7 @@ def hourly_usd(
             f"data/prices.json has no price for {' and '.join(missing)} in {region}; nothing of unknown price is "
             "started. `python -m yocobench.prices` fetches them"
         )
-    address = prices.public_ipv4.price_usd_per_hour if public_address and prices.public_ipv4 else Decimal(0)
+    address = (prices.address_usd_per_hour if public_address else None) or Decimal(0)
     return price.price_usd_per_hour + volume.price_usd_per_gb_month * volume_gb / HOURS_PER_MONTH + address
 
 

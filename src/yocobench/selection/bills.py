@@ -24,7 +24,7 @@ class Bill(Stated):
     usd_per_hour: Decimal
     """Price of an hour in use. Of a promise: its rate with the upfront part spread over all hours of the term."""
     cost_usd: Decimal
-    """Bill for the whole job, storage and surplus CPU credits included; of a promise, the job's share of it."""
+    """Bill for the whole job: storage, address and surplus CPU credits too; of a promise, the job's share of it."""
     cost_usd_low: Decimal
     """Lower end of its interval."""
     cost_usd_high: Decimal

@@ -1,8 +1,9 @@
 """Seconds and dollars of a job on one candidate. Money stays Decimal until the last division.
 
 Sources: EC2 bills Linux per second with a minimum of one minute per start (StartInstances, EC2 API reference);
-EBS gp3 is billed per GB-month of 730 hours (EBS pricing); burstable types pay surplus CPU credits per vCPU-hour
-above their baseline in unlimited mode (EC2 user guide, burstable performance instances).
+EBS gp3 is billed per GB-month of 730 hours (EBS pricing); a public IPv4 address by the hour, in use or not (VPC
+pricing); burstable types pay surplus CPU credits per vCPU-hour above their baseline in unlimited mode (EC2 user guide,
+burstable performance instances).
 """
 
 from __future__ import annotations
@@ -47,9 +48,13 @@ def seconds_per_sample(candidate: Candidate, terms: Terms) -> float:
 
 
 def extras_usd_per_hour(candidate: Candidate) -> Decimal:
-    """What is paid by the hour on top of the instance's price: storage and surplus credits (0 where unknown)."""
-    zero = Decimal(0)
-    return (candidate.storage_usd_per_hour or zero) + (candidate.burst_surcharge_usd_per_hour or zero)
+    """What is paid by the hour on top of the instance's price: storage, address, surplus credits (0 where unknown)."""
+    parts = (
+        candidate.storage_usd_per_hour,
+        candidate.public_ipv4_usd_per_hour,
+        candidate.burst_surcharge_usd_per_hour,
+    )
+    return sum((part for part in parts if part is not None), Decimal(0))
 
 
 def usd_per_hour(candidate: Candidate) -> Decimal | None:

@@ -106,6 +106,8 @@ def _warnings(ranking: Ranking, everyone: Sequence[Candidate], made: Sequence[Ro
         yield f"the baseline {terms.baseline} has no number: no speed-up or cost ratio is stated"
     if any(one.storage_usd_per_hour is None for one in everyone):
         yield "no price of storage is known for the region: every cost leaves the EBS volume out"
+    if any(one.public_ipv4_usd_per_hour is None for one in everyone):
+        yield "no price of a public IPv4 address is on file: every cost leaves it out"
     for one in everyone:
         yield from (f"{one.instance}: {text}" for text in one.warnings)
         if one.burst_surcharge_usd_per_hour is None:

@@ -48,13 +48,13 @@ class Row(Stated):
     price_usd_per_hour: Decimal | None
     """Price of the instance; null: unknown."""
     hourly_usd: Decimal | None
-    """Price with storage and surplus CPU credits."""
+    """Price with storage, a public IPv4 address and surplus CPU credits."""
     price_as_of: dt.date | None
     """Date of the price."""
     price_source: str | None
     """Where the price was read, with region and usage class."""
     cost_usd: Decimal | None
-    """Bill for the whole job; null: no price."""
+    """Bill for the whole job, at `hourly_usd`; null: no price."""
     cost_usd_low: Decimal | None
     """Lower end of its interval."""
     cost_usd_high: Decimal | None

@@ -112,6 +112,8 @@ class Candidate(Frozen):
     """All ways to pay for it that the prices know, the one of `price` among them; at most one of each kind."""
     storage_usd_per_hour: NonNegativeDecimal | None
     """EBS volume (cost.storage_usd_per_hour); null: no price is known."""
+    public_ipv4_usd_per_hour: NonNegativeDecimal | None = Decimal(0)
+    """Public IPv4 address, which a box has in a default VPC; null: no price is known."""
     burst_surcharge_usd_per_hour: NonNegativeDecimal | None = Decimal(0)
     """Surplus CPU credits at full load (cost.burst_surcharge_usd_per_hour); null: burstable, with unknown baseline."""
     is_cpu_only: bool

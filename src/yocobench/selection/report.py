@@ -16,7 +16,7 @@ BEGIN = "<!-- decision:begin -->"
 END = "<!-- decision:end -->"
 LEGEND = (
     "~ marks an estimate; the brackets hold 90 % intervals. Cost is the whole job's bill: one-off and steady part, "
-    "storage and CPU credits. Limits hold under every objective."
+    "storage, public IPv4 address and CPU credits. Limits hold under every objective."
 )
 
 
