@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from yocobench.pricelist import Offer
 from yocobench.schema import Instance, Offering, Training
 from yocobench.selection.eligibility import does_not_fit, exclude
 
@@ -68,6 +69,33 @@ def test_zones_of_us_east_1_rule_a_type_out_there_only():
     assert found is not None
     assert found.reason == "not offered in us-east-1"
     assert exclude(elsewhere, "us-west-2") is None
+
+
+def offer(*zones: str, as_of: dt.date = TRIED) -> Offer:
+    return Offer(instance_type="x1.large", region="eu-west-1", zones=zones, source="the answer", as_of=as_of)
+
+
+def test_a_type_that_aws_says_it_does_not_offer_in_the_region_is_out_by_that_answer():
+    found = exclude(instance(regions_offered=21), "eu-west-1", offer())
+    assert found is not None
+    assert (found.reason, found.source, found.as_of) == ("not offered in eu-west-1", "the answer", TRIED)
+    assert exclude(instance(regions_offered=None), "eu-west-1", offer()) is not None
+    assert exclude(instance(regions_offered=21), "eu-west-1", offer("eu-west-1a")) is None
+
+
+def test_of_the_answer_and_the_catalogue_the_later_one_holds():
+    before, gone = SEEN - dt.timedelta(days=1), instance(regions_offered=0, zones=())
+    assert exclude(gone, "eu-west-1", offer("eu-west-1a")) is None  # offered anew
+    found = exclude(gone, "eu-west-1", offer("eu-west-1a", as_of=before))
+    assert found is not None
+    assert found.as_of == SEEN
+    assert exclude(instance(regions_offered=21), "eu-west-1", offer(as_of=before)) is None
+
+
+def test_an_offer_helps_no_type_that_cannot_train():
+    found = exclude(instance("no"), "eu-west-1", offer("eu-west-1a"))
+    assert found is not None
+    assert found.reason == "cannot train: because"
 
 
 def test_a_model_that_is_too_large_is_out_by_so_many_bytes():

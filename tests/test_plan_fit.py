@@ -49,6 +49,24 @@ def test_a_candidate_that_cannot_work_is_planned_with_reason_source_and_date(ins
     assert not Path("mlruns/cache").exists()
 
 
+def test_a_type_that_the_region_did_not_offer_when_asked_is_out_though_it_has_a_price(study):
+    snapshot = json.loads((Path(__file__).parents[1] / "data/prices.json").read_text())
+    row = next(row for row in snapshot["prices"] if row["instance_type"] == "g4dn.xlarge")
+    origin = {"region": "eu-west-1", "source": "EC2 DescribeInstanceTypeOfferings", "as_of": "2026-11-24"}
+    snapshot["prices"] += [{**row, "region": "eu-west-1"}]
+    snapshot["offers"] = [{"instance_type": "g4dn.xlarge", "zones": [], **origin}]
+    assert planned("g4dn.xlarge", "region=eu-west-1").exclusion is None  # nobody asked
+    (study / "data/prices.json").write_text(json.dumps(snapshot))
+    found = planned("g4dn.xlarge", "region=eu-west-1").exclusion
+    assert found is not None
+    assert (found.outcome, found.reason) == ("excluded", "not offered in eu-west-1")
+    assert (found.source, str(found.as_of)) == (origin["source"], "2026-11-24")
+    assert planned("g4dn.xlarge").exclusion is None  # in another region
+    assert planned("g5.xlarge", "region=eu-west-1").exclusion is None
+    (study / "data/prices.json").write_text("{")  # `compare` names what is wrong with it
+    assert planned("g4dn.xlarge", "region=eu-west-1").exclusion is None
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("project")
 def test_three_billion_weights_do_not_fit_in_8_gib_and_it_says_by_how_much():

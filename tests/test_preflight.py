@@ -2,6 +2,7 @@
 
 import datetime as dt
 import functools
+import json
 import re
 import shutil
 from collections.abc import Callable
@@ -71,8 +72,13 @@ def test_a_study_that_can_be_launched_passes_and_shows_all_answers(run: Run, aws
 
 
 def test_excluded_candidates_are_shown_with_their_reason_and_cost_no_call(run: Run, aws: Aws):
-    status, out = run("--max-usd", "20", instances="g4dn.xlarge,p3.2xlarge,inf1.xlarge")
+    origin = {"source": "its answer", "as_of": "2026-11-24"}
+    offer = {"instance_type": "g5.xlarge", "region": "us-east-1", "zones": [], **origin}
+    file = Path("data/prices.json")
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"offers": [offer]}))
+    status, out = run("--max-usd", "20", instances="g4dn.xlarge,g5.xlarge,p3.2xlarge,inf1.xlarge")
     assert status == 0, out
+    assert row(out, "g5.xlarge")[-1] == "excluded: not offered in us-east-1"
     assert row(out, "p3.2xlarge")[-1] == "excluded: retired"
     assert row(out, "inf1.xlarge")[-1] == "excluded: cannot train"
     assert aws.actions()["ec2:RunInstances"] == 1

@@ -1,8 +1,9 @@
 """Stage `plan`: every cell's work order, before any spend. Runs at each `dvc repro`, in seconds.
 
-It looks at this host, the catalogue and the datasets and writes data/plan/<workload>/<subset>/<instance>.json: all that
-can change the cell's measured number, and nothing else. dvc.yaml makes that file the dependency of the cell, so a
-change reruns exactly the cells that it touches: a new price touches none, a T4 fact only the T4's.
+It looks at this host, the catalogue, the datasets and what AWS last said it offers. It writes all that can change the
+cell's measured number, and nothing else, to data/plan/<workload>/<subset>/<instance>.json. dvc.yaml makes that file the
+dependency of the cell, so a change reruns exactly the cells that it touches: a new price touches none, a T4 fact only
+the T4's.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from yocobench import config, receipt, tuned
+from yocobench import config, pricelist, receipt, tuned
 from yocobench.bench import hardware
 from yocobench.bench.data.manifest import digest, read_manifest, subset_items
 from yocobench.bench.measurement import Detected
 from yocobench.code_digest import code_md5
 from yocobench.estimate import traces
 from yocobench.estimate.split import TooLarge, smallest, split
+from yocobench.pricelist import Offer, PriceList
 from yocobench.schema import (
     CellSpec,
     Chip,
@@ -63,7 +65,7 @@ def plan_cell(
         workload = best.settings.on(workload)
     chip = detected_chip(detected) if instance.detect else instance.chip
     precision = chip.precision if chip else hardware.precision(detected)
-    shared, exclusion = smallest(workload), exclude(instance, study.region)
+    shared, exclusion = smallest(workload), exclude(instance, study.region, _offer(instance, study.region, root))
     if exclusion is None:
         need = None if workload.micro_batch_size else traces.memory_need(workload, precision)
         try:
@@ -91,6 +93,20 @@ def plan_cell(
         host_id=detected.host_id if instance.detect else None,
     )
     return PlannedCell(spec=spec, exclusion=exclusion)
+
+
+def _offer(instance: Instance, region: str, root: Path) -> Offer | None:
+    """Where AWS offered the type when the stage `prices` last asked; null: never asked, or no list that can be read."""
+    path = root / pricelist.SNAPSHOT
+    try:
+        return _snapshot(path, path.stat().st_mtime_ns).offer(instance.name, region)
+    except (ValueError, OSError):
+        return None  # `compare` says what is wrong with the list: measuring does not need it
+
+
+@functools.cache
+def _snapshot(path: Path, _changed_ns: int) -> PriceList:
+    return pricelist.load(path)
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,8 @@ def run(cfg: Config, max_usd: Decimal | None, request_quota: bool, console: Cons
     prices = pricelist.load(config.root() / pricelist.SNAPSHOT)
     instances = {one.name: one for one in config.instances(cfg.instances)}
     instances = {name: instance for name, instance in instances.items() if not instance.detect}
-    excluded = {name: exclude(instance, settings.region) for name, instance in instances.items()}
+    region = settings.region
+    excluded = {name: exclude(instance, region, prices.offer(name, region)) for name, instance in instances.items()}
     names = [name for name, exclusion in excluded.items() if exclusion is None]
     checker = Checker(settings, cfg.protocol, prices, who)
     candidates = checker.check(names, instances, now)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from yocobench.schema import Frozen, Instance
+
+if TYPE_CHECKING:
+    from yocobench.pricelist import Offer
 
 
 class Exclusion(Frozen):
@@ -17,17 +20,19 @@ class Exclusion(Frozen):
     as_of: dt.date
 
 
-def exclude(instance: Instance, region: str) -> Exclusion | None:
+def exclude(instance: Instance, region: str, offer: Offer | None = None) -> Exclusion | None:
     """The first reason that rules the type out; null when it may run.
 
     A type that is priced may still be retired, unable to train, or not offered in the region: price lists keep rows
-    that nobody can launch.
+    that nobody can launch. `offer`: what AWS last answered for this type in this region; null: it was not asked.
     """
     training, offering = instance.training, instance.offering
     if training.status == "retired":
         return _because(f"retired: {training.reason}", training.source, training.as_of)
     if training.status == "no":
         return _because(f"cannot train: {training.reason}", training.source, training.as_of)
+    if offer is not None and (offering is None or offer.as_of >= offering.as_of):  # the later one holds
+        return None if offer.zones else _because(f"not offered in {region}", offer.source, offer.as_of)
     if offering is not None and offering.regions_offered == 0:
         return _because("not offered in any region", offering.source, offering.as_of)
     if offering is not None and region == "us-east-1" and not offering.us_east_1_zones:
