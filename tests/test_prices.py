@@ -138,6 +138,24 @@ def test_a_price_is_stale_when_it_is_older_than_its_classs_limit(recorded: price
     assert "; 6 price(s) are dated after today: correct data/prices.json, or this machine's clock" in early
 
 
+def test_a_type_that_an_answer_on_spot_leaves_out_loses_its_old_spot_price_and_nothing_else(recorded):
+    spot = recorded.find("trn1.2xlarge", "us-east-2", "spot")
+    elsewhere = spot.model_copy(update={"region": "us-west-2", "zone": "us-west-2a"})
+    other = spot.model_copy(update={"instance_type": "g4dn.xlarge"})
+    old = recorded.model_copy(update={"prices": (*recorded.prices, elsewhere, other)})
+    fresh = other.model_copy(update={"zone": "us-east-2a"})
+
+    def kept(answer: list[pricelist.Price] | None, *asked: str) -> list[pricelist.Price]:
+        merged = prices.merge(old, prices.Found(spot=answer), list(asked), "us-east-2")
+        assert merged is not None
+        assert merged.find("trn1.2xlarge", "us-east-1", "on-demand") is not None
+        return [price for price in merged.prices if price.usage_class == "spot"]
+
+    assert kept(None, "trn1.2xlarge", "g4dn.xlarge") == [spot, elsewhere, other]  # not answered
+    assert kept([], "trn1.2xlarge") == [elsewhere, other]
+    assert kept([fresh], "trn1.2xlarge", "g4dn.xlarge") == [elsewhere, fresh]
+
+
 def test_storage_and_addresses_are_priced(recorded: prices.PriceList) -> None:
     assert [(row.kind, row.price_usd_per_gb_month) for row in recorded.storage] == [("gp3", Decimal("0.08"))]
     assert recorded.address_usd_per_hour == Decimal("0.005")

@@ -33,7 +33,7 @@ Answer = TypeVar("Answer")
 
 @dataclass
 class Found:
-    """What AWS answered, and in words what it did not. A null list: not answered, so what is old stays."""
+    """What AWS answered, and in words what it did not. `spot` null: not answered, so what is old stays."""
 
     prices: list[Price] = field(default_factory=list)
     spot: list[Price] | None = None
@@ -78,10 +78,15 @@ def fetch(instance_types: list[str], region: str, now: dt.datetime) -> Found:
     return found
 
 
-def merge(old: PriceList | None, found: Found) -> PriceList | None:
-    """The old snapshot with what was found in place of what it had; null when there is no price at all."""
+def merge(old: PriceList | None, found: Found, instance_types: list[str], region: str) -> PriceList | None:
+    """The old snapshot with what was found in place of what it had; null when there is no price at all.
+
+    `instance_types` and `region`: what was asked. A type without a row in an answer on spot is not sold on spot there.
+    """
     fresh = [*found.prices, *(found.spot or [])]
-    answered = {(price.instance_type, price.region, price.usage_class) for price in fresh}
+    answered: set[tuple[str, str, UsageClass]] = {(p.instance_type, p.region, p.usage_class) for p in found.prices}
+    if found.spot is not None:
+        answered |= {(name, region, "spot") for name in instance_types}
     kept = [p for p in (old.prices if old else ()) if (p.instance_type, p.region, p.usage_class) not in answered]
     rows = [*kept, *fresh]
     if not rows:
@@ -160,7 +165,7 @@ def main(cfg: Config) -> None:
         return
     for problem in found.problems:
         print(f"not read: {problem}", file=sys.stderr)
-    merged = merge(old, found)
+    merged = merge(old, found, names, cfg.region)
     if merged is None:
         raise ValueError(f"AWS stated no price at all in {cfg.region}, and there is no {SNAPSHOT} to keep")
     pricelist.write(merged, path)
