@@ -243,7 +243,7 @@ def test_without_credentials_the_snapshot_stays_and_that_is_no_failure(aws: Aws,
     assert Path("data/prices.json").read_bytes() == before
     out = capsys.readouterr().out
     assert out.startswith("data/prices.json stays as it is, oldest price of 2026-07-20, ")
-    assert "stale: 18 of 18 on-demand prices in us-east-1 are over 90 days old" in out
+    assert "stale: 3 of the study's 3 on-demand prices in us-east-1 are over 90 days old" in out
     assert "no AWS credentials found" in out
     assert len(out.splitlines()) == 1
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from yocobench import pricelist, prices
-from yocobench.schema import StaleAfter
+from yocobench import config, pricelist, prices
+from yocobench.schema import Study
 
 SNAPSHOT = Path(__file__).resolve().parents[1] / "data/prices.json"
 
@@ -117,24 +117,47 @@ def test_of_several_zones_the_cheapest_spot_price_is_found(tmp_path: Path, raw: 
     assert (found.price_usd_per_hour, found.zone) == (Decimal("0.12"), "us-east-2a")
 
 
-def test_age_counts_days_since_the_oldest_price(recorded: prices.PriceList) -> None:
-    assert recorded.age_days(dt.date(2026, 7, 20)) == 0
-    assert recorded.age_days(dt.date(2026, 11, 23)) == 126  # 11 + 31 + 30 + 31 + 23
+def study(*overrides: str) -> Study:
+    """Three candidates and a baseline that is none; on-demand prices hold for 90 days, spot prices for 7."""
+    limits = ["price_stale_after_days.on_demand=90", "price_stale_after_days.spot=7"]
+    types = ["instances=[local,c6i.8xlarge,g4dn.xlarge,trn1.2xlarge]", "baseline=m5a.large"]
+    return config.study([*limits, *types, "region=us-east-1", "usage_class=on-demand", *overrides])
 
 
 def test_a_price_is_stale_when_it_is_older_than_its_classs_limit(recorded: prices.PriceList) -> None:
-    limit = StaleAfter(on_demand=90, spot=7)
     on_the_day, after = dt.date(2026, 10, 18), dt.date(2026, 10, 19)  # 90 and 91 days after 2026-07-20
-    assert recorded.stale(limit, "us-east-1", "on-demand", on_the_day) == []
-    assert len(recorded.stale(limit, "us-east-1", "on-demand", after)) == 5
-    assert [row.zone for row in recorded.stale(limit, "us-east-2", "spot", dt.date(2026, 10, 11))] == ["us-east-2c"]
-    assert recorded.stale(limit, "us-east-2", "spot", dt.date(2026, 10, 10)) == []
-    said = prices.age(recorded, limit, "us-east-1", "on-demand", after)
+    assert recorded.stale(study(), on_the_day) == []
+    assert len(recorded.stale(study(), after)) == 4
+    spot = study("region=us-east-2", "usage_class=spot")
+    assert [row.zone for row in recorded.stale(spot, dt.date(2026, 10, 11))] == ["us-east-2c"]
+    assert recorded.stale(spot, dt.date(2026, 10, 10)) == []
+    assert prices.age(recorded, study(), on_the_day) == "oldest price of 2026-07-20, 90 days old on 2026-10-18"
+    said = prices.age(recorded, study(), after)
     assert said == (
-        "oldest price of 2026-07-20, 91 days old on 2026-10-19; stale: 5 of 5 on-demand prices in us-east-1 are over "
-        "90 days old"
+        "oldest price of 2026-07-20, 91 days old on 2026-10-19; stale: 4 of the study's 4 on-demand prices in "
+        "us-east-1 are over 90 days old"
     )
-    early = prices.age(recorded, limit, "us-east-1", "on-demand", dt.date(2026, 7, 19))
+    nothing = prices.age(recorded, study("region=us-west-2"), after)
+    assert nothing == "none of the study's on-demand prices in us-west-2 is known"
+
+
+def test_what_the_study_does_not_ask_about_makes_no_price_of_it_old(recorded: prices.PriceList) -> None:
+    today = dt.date(2026, 11, 23)
+    asked = {"c6i.8xlarge", "g4dn.xlarge", "m5a.large", "trn1.2xlarge"}  # not p4d.24xlarge
+    fresh = [
+        price.model_copy(update={"as_of": dt.date(2026, 11, 21)}) if price.instance_type in asked else price
+        for price in recorded.prices
+    ]
+    refreshed = recorded.model_copy(update={"prices": tuple(fresh)})
+    assert refreshed.stale(study(), today) == []
+    assert prices.age(refreshed, study(), today) == "oldest price of 2026-11-21, 2 days old on 2026-11-23"
+    baseline = study("baseline=p4d.24xlarge")  # 126 days: 11 + 31 + 30 + 31 + 23
+    assert "oldest price of 2026-07-20, 126 days old" in (said := prices.age(refreshed, baseline, today))
+    assert "stale: 1 of the study's 4 on-demand prices in us-east-1 are over 90 days old" in said
+
+
+def test_a_price_of_tomorrow_is_a_mistake_in_the_list_or_of_the_clock(recorded: prices.PriceList) -> None:
+    early = prices.age(recorded, study(), dt.date(2026, 7, 19))
     assert "; 6 price(s) are dated after today: correct data/prices.json, or this machine's clock" in early
 
 

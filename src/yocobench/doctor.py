@@ -162,11 +162,8 @@ def _prices(cfg: Config, root: Path) -> Line:
     except (OSError, ValueError) as error:
         return Line("prices", str(error), "bad", "python -m yocobench.prices (with AWS credentials)")
     today = dt.datetime.now(dt.UTC).date()
-    text = prices.age(snapshot, cfg.price_stale_after_days, cfg.region, cfg.usage_class, today)
-    stale = snapshot.stale(cfg.price_stale_after_days, cfg.region, cfg.usage_class, today)
-    return Line(
-        "prices", text, "note" if stale else "ok", "dvc repro -f prices (with AWS credentials)" if stale else ""
-    )
+    text, ok = prices.age(snapshot, cfg, today), snapshot.of_study(cfg) and not snapshot.stale(cfg, today)
+    return Line("prices", text, "ok" if ok else "note", "" if ok else "dvc repro -f prices (with AWS credentials)")
 
 
 def _remote(root: Path) -> Line:

@@ -17,7 +17,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 
 from yocobench import nearest
 from yocobench.receipt import write_atomic
-from yocobench.schema import Frozen, Name, Sourced, StaleAfter, UsageClass
+from yocobench.schema import Frozen, Name, Sourced, Study, UsageClass
 
 SCHEMA: Final = "yocobench.prices/2"
 OLDER = ("yocobench.prices/1",)
@@ -163,19 +163,16 @@ class PriceList(Frozen):
         """Of a public IPv4 address; None where the snapshot has no such price."""
         return self.public_ipv4.price_usd_per_hour if self.public_ipv4 else None
 
-    def age_days(self, today: dt.date) -> int:
-        """Days since the oldest price was read."""
-        return (today - self.as_of).days
+    def of_study(self, study: Study) -> list[Price]:
+        """Prices of the study's candidates and its baseline, in its region and usage class, the oldest first."""
+        names, asked = {*study.instances, study.baseline}, (study.region, study.usage_class)
+        found = [p for p in self.prices if p.instance_type in names and (p.region, p.usage_class) == asked]
+        return sorted(found, key=lambda price: (price.as_of, price.instance_type))
 
-    def stale(self, limit: StaleAfter, region: str, usage_class: UsageClass, today: dt.date) -> list[Price]:
-        """Prices of the region and class that are older than the limit, the oldest first."""
-        old = [
-            price
-            for price in self.prices
-            if (price.region, price.usage_class) == (region, usage_class)
-            and (today - price.as_of).days > limit.days(usage_class)
-        ]
-        return sorted(old, key=lambda price: (price.as_of, price.instance_type))
+    def stale(self, study: Study, today: dt.date) -> list[Price]:
+        """Those of them that are older than the study's limit: what it does not ask about may be as old as it likes."""
+        limit = study.price_stale_after_days.days(study.usage_class)
+        return [price for price in self.of_study(study) if (today - price.as_of).days > limit]
 
 
 def load(path: Path) -> PriceList:

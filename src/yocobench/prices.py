@@ -25,7 +25,7 @@ from yocobench.pricelist import (
     StoragePrice,
     load,
 )
-from yocobench.schema import Config, StaleAfter, UsageClass
+from yocobench.schema import Config, Study, UsageClass
 
 __all__ = ["SNAPSHOT", "Price", "PriceList", "load"]
 Answer = TypeVar("Answer")
@@ -112,16 +112,17 @@ def merge(old: PriceList | None, found: Found, instance_types: list[str], region
     )
 
 
-def age(prices: PriceList, limit: StaleAfter, region: str, usage_class: UsageClass, today: dt.date) -> str:
-    """How old the snapshot's prices are, in words: for the report and the stage."""
-    stale = prices.stale(limit, region, usage_class, today)
-    all_of_them = [p for p in prices.prices if (p.region, p.usage_class) == (region, usage_class)]
-    text = f"oldest price of {prices.as_of}, {prices.age_days(today)} days old on {today}"
+def age(prices: PriceList, study: Study, today: dt.date) -> str:
+    """How old the prices are that the study is decided by, in words: for the report and the stage."""
+    rows, stale = prices.of_study(study), prices.stale(study, today)
+    what = f"{study.usage_class} prices in {study.region}"
+    if not rows:
+        text = f"none of the study's {what} is known"
+    else:
+        text = f"oldest price of {rows[0].as_of}, {(today - rows[0].as_of).days} days old on {today}"
     if stale:
-        text += (
-            f"; stale: {len(stale)} of {len(all_of_them)} {usage_class} prices in {region} are over "
-            f"{limit.days(usage_class)} days old"
-        )
+        limit = study.price_stale_after_days.days(study.usage_class)
+        text += f"; stale: {len(stale)} of the study's {len(rows)} {what} are over {limit} days old"
     if ahead := sum(price.as_of > today for price in prices.prices):
         text += f"; {ahead} price(s) are dated after today: correct {SNAPSHOT}, or this machine's clock"
     return text
@@ -160,7 +161,7 @@ def main(cfg: Config) -> None:
         if old is None:
             raise ValueError(f"{error}; and there is no {SNAPSHOT}: `git checkout {SNAPSHOT}`") from None
         old.check_region(cfg.region)  # else it would be `compare` that says so, after everything was measured
-        known = age(old, cfg.price_stale_after_days, cfg.region, cfg.usage_class, now.date())
+        known = age(old, cfg, now.date())
         print(f"{SNAPSHOT} stays as it is, {known}: {error}")
         return
     for problem in found.problems:
@@ -170,7 +171,7 @@ def main(cfg: Config) -> None:
         raise ValueError(f"AWS stated no price at all in {cfg.region}, and there is no {SNAPSHOT} to keep")
     pricelist.write(merged, path)
     print("\n".join(summary(found, old, names, cfg.region)))
-    print(f"{SNAPSHOT}: {age(merged, cfg.price_stale_after_days, cfg.region, cfg.usage_class, now.date())}")
+    print(f"{SNAPSHOT}: {age(merged, cfg, now.date())}")
 
 
 if __name__ == "__main__":

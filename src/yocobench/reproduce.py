@@ -20,7 +20,7 @@ def lines(cfg: Config, snapshot: prices.PriceList, root: Path) -> list[str]:
         *_commit(root),
         "make decide    # or, without training anything again: python -m yocobench.compare",
         *_datasets(cfg, root),
-        prices.age(snapshot, cfg.price_stale_after_days, cfg.region, cfg.usage_class, today),
+        prices.age(snapshot, cfg, today),
         f"region {cfg.region}, {cfg.usage_class}; objective {cfg.objective}; runs by launcher {cfg.launch}",
     ]
 
