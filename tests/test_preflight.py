@@ -18,8 +18,6 @@ from yocobench.aws import identity, images, network, quotas
 REPOSITORY = Path(__file__).parents[1]
 G, STANDARD, TRN = "L-DB2E81BA", "L-1216C47A", "L-2C3B7624"
 Run = Callable[..., tuple[int, str]]
-
-
 instance = functools.cache(config.instance)
 
 
@@ -41,7 +39,7 @@ def run(aws: Aws, project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest
     def command(*argv: str, instances: str = "g4dn.xlarge,trn1.2xlarge") -> tuple[int, str]:
         status = 0
         try:
-            preflight.main([f"instances=[local,{instances}]", *argv])
+            preflight.main([f"instances=[local,{instances}]", "assume.neuron_compile_s=600", *argv])
         except SystemExit as stop:
             status = int(stop.code or 0)
         said = capsys.readouterr()
@@ -69,6 +67,12 @@ def test_a_study_that_can_be_launched_passes_and_shows_all_answers(run: Run, aws
     assert "2 of 2 candidates can be launched" in out
     assert "local" not in out
     assert aws.admin("ec2").describe_instances()["Reservations"] == []
+
+
+def test_what_would_time_out_while_it_compiles_is_not_ready(run: Run):
+    status, out = run("protocol.timeout_s=600", "--max-usd", "20")
+    assert (status, row(out, "trn1.2xlarge")[-1], row(out, "g4dn.xlarge")[-1]) == (1, "no", "ready")
+    assert "- trn1.2xlarge: protocol.timeout_s (600) would end it while it compiles" in out
 
 
 def test_excluded_candidates_are_shown_with_their_reason_and_cost_no_call(run: Run, aws: Aws):

@@ -111,6 +111,26 @@ def test_the_baseline_is_launched_all_the_same_and_so_is_what_is_forced(on_file)
     assert worth.why_not(cell("g5.xlarge"), forced, known) == ""
 
 
+def neuron_cell() -> PlannedCell:
+    return PlannedCell(spec=examples.spec("trn1.2xlarge").model_copy(update={"kind": "neuron"}), exclusion=None)
+
+
+def test_a_trainium_cell_that_would_time_out_while_it_compiles_is_not_started(on_file, capsys):
+    times = ["assume.neuron_compile_s=1200", "assume.spread=2"]
+    short = composed(*times, "protocol.timeout_s=900")
+    given = [neuron_cell(), cell("g4dn.xlarge")]
+    assert [one.spec.instance for one in launch.worthwhile(given, short, on_file)] == ["g4dn.xlarge"]
+    assert capsys.readouterr().out == (
+        "yoco-lm-smoke-trn1.2xlarge: not started, protocol.timeout_s (900) would end it while it compiles, which is "
+        "assumed to take 1200 s (assume.neuron_compile_s): raise protocol.timeout_s in params.yaml to 3300\n"
+    )  # 900 + 2 x 1200
+    assert "to 3600" in worth.why_not(neuron_cell(), composed(*times, "protocol.timeout_s=1200"), {})  # no longer
+    assert worth.why_not(neuron_cell(), composed(*times, "protocol.timeout_s=1201"), {}) == ""
+    for forced in ("force=true", "baseline=trn1.2xlarge"):
+        assert worth.why_not(neuron_cell(), composed(*times, "protocol.timeout_s=900", forced), {})
+    assert worth.why_not(cell("g4dn.xlarge"), short, {}) == ""
+
+
 def test_cells_go_in_the_order_of_the_decision_and_others_behind(on_file):
     known = worth.decisions(composed(), on_file)
     given = [cell(name) for name in ("p4d.24xlarge", "m5a.large", "g4dn.xlarge")]

@@ -14,6 +14,7 @@ import argparse
 import datetime as dt
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal, InvalidOperation
 
 from rich.console import Console
@@ -25,7 +26,7 @@ from yocobench.aws import identity, quotas, session
 from yocobench.aws.checks import Candidate, Checker
 from yocobench.aws.ec2_settings import Ec2Settings
 from yocobench.schema import Config, Instance
-from yocobench.selection.eligibility import exclude
+from yocobench.selection.eligibility import exclude, times_out
 
 COLUMNS = ("credentials", "offered", "quota", "image", "network", "worst case", "dry run")
 
@@ -44,7 +45,9 @@ def run(cfg: Config, max_usd: Decimal | None, request_quota: bool, console: Cons
     excluded = {name: exclude(instance, region, prices.offer(name, region)) for name, instance in instances.items()}
     names = [name for name, exclusion in excluded.items() if exclusion is None]
     checker = Checker(settings, cfg.protocol, prices, who)
-    candidates = checker.check(names, instances, now)
+    candidates = [
+        replace(one, wasted=_times_out(instances[one.name], cfg)) for one in checker.check(names, instances, now)
+    ]
     cells = len(cfg.workloads) * len(cfg.subsets)
     console.print(f"{settings.region}, {settings.usage_class}. Credentials: {escape(who.text(now))}")
     console.print(_table(candidates, {name: e.reason for name, e in excluded.items() if e is not None}))
@@ -58,6 +61,10 @@ def run(cfg: Config, max_usd: Decimal | None, request_quota: bool, console: Cons
     ready = sum(1 for one in candidates if not one.problems)
     console.print(f"{ready} of {len(candidates)} candidates can be launched; capacity is known only when asked for")
     return 1 if problems else 0
+
+
+def _times_out(instance: Instance, cfg: Config) -> str:
+    return times_out(instance.chip.kind, cfg) if instance.chip else ""
 
 
 def quota_requests(checker: Checker, instances: Sequence[Instance], cells: int, settings: Ec2Settings) -> list[str]:

@@ -2,7 +2,7 @@
 
 That is results/decision.json, or what the launch stage decided since then, while boxes ran (outlook.py). It counts only
 while it answers today's question: the same terms, and the same prices. Its intervals are the proof that a cell cannot
-win. Without such a decision every cell is launched, in the order of params.yaml.
+win. Without such a decision every cell is launched, in the order of params.yaml, but for those that would time out.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from yocobench.selection import decision as layout
 from yocobench.selection import measure_next
 from yocobench.selection.decide import asked
 from yocobench.selection.decision import Decision
+from yocobench.selection.eligibility import times_out
 
 DECISION = Path("results/decision.json")
 OUTLOOK = Path("mlruns/outlook.json")
@@ -51,10 +52,13 @@ def _is_of_today(decision: Decision, cfg: Config, root: Path) -> bool:
 
 
 def why_not(cell: PlannedCell, cfg: Config, known: dict[str, Decision]) -> str:
-    """Why a launch of that cell would be wasted; empty: it is not proven, it is the baseline, or `force` is set."""
+    """Why a launch of that cell would be wasted; empty: nothing proves it.
+
+    What cannot win is launched all the same if it is the baseline or `force` is set; what would time out never is.
+    """
     name, decision = cell.spec.instance, known.get(cell.spec.workload.name)
     if decision is None or cfg.force or name == cfg.baseline or not measure_next.cannot_win(decision, name):
-        return ""
+        return times_out(cell.spec.kind, cfg)
     row = decision.row(name)
     assert row is not None
     return f"cannot win by all that is known: {row.why}; launched all the same with force=true"

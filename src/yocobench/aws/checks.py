@@ -44,11 +44,14 @@ class Candidate:
     checks: tuple[Check, ...]
     worst_usd: Decimal | None
     """One cell's worst case; null where it cannot be priced."""
+    wasted: str = ""
+    """Why it would not be started whatever AWS answers; empty: it would."""
 
     @property
     def problems(self) -> list[str]:
         """What stands in the way; empty: nothing that is known."""
-        return [check.problem for check in self.checks if check.problem]
+        found = [check.problem for check in self.checks if check.problem]
+        return [*found, self.wasted] if self.wasted else found
 
 
 def _once(ask: Callable[[Key], Answer]) -> Callable[[Key], Answer]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING, Literal
 
-from yocobench.schema import Frozen, Instance
+from yocobench.schema import AcceleratorKind, Frozen, Instance, Study
 
 if TYPE_CHECKING:
     from yocobench.pricelist import Offer
@@ -38,6 +38,21 @@ def exclude(instance: Instance, region: str, offer: Offer | None = None) -> Excl
     if offering is not None and region == "us-east-1" and not offering.us_east_1_zones:
         return _because("not offered in us-east-1", offering.source, offering.as_of)
     return None
+
+
+def times_out(kind: AcceleratorKind, study: Study) -> str:
+    """Why a paid run would end before its compilation does, and what to raise; empty: it has the time.
+
+    No exclusion: the type can train, is estimated and may win. Only measuring it so would be money for nothing.
+    """
+    compile_s, timeout_s = study.assume.neuron_compile_s, study.protocol.timeout_s
+    if kind != "neuron" or timeout_s > compile_s:
+        return ""
+    enough_s = timeout_s + compile_s * study.assume.spread  # today's time for all else, and a slow compilation
+    return (
+        f"protocol.timeout_s ({timeout_s:g}) would end it while it compiles, which is assumed to take "
+        f"{compile_s:g} s (assume.neuron_compile_s): raise protocol.timeout_s in params.yaml to {enough_s:g}"
+    )
 
 
 def does_not_fit(needed_bytes: float, available_bytes: float, micro_batch_size: int, as_of: dt.date) -> Exclusion:

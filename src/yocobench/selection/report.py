@@ -172,7 +172,8 @@ and `sensitivity.py`, all under `src/yocobench/selection/`.
 Under `launch: ec2` the stage `launch` starts boxes in the order of `measure_next`, and none whose `could_still_win` is
 false in the decision on file, if that is of the same terms and prices: the receipt then says `unmeasured`, with the
 reason, and is asked about again at each `dvc repro`. As soon as a box brings its number home, the others are judged
-by it: those that cannot win any more are ended. The baseline is measured all the same, and `force=true` measures any.
+by it: those that cannot win any more are ended. The baseline is measured all the same, and `force=true` measures any
+but a Trainium cell whose `protocol.timeout_s` does not outlast its compilation (`assume.neuron_compile_s`).
 Where boxes need your yes one by one, DVC's own order of the train stages holds, which cannot be told.
 
 Advice stops where the expected gain falls below the bill; no table was used to set that. On published run times
