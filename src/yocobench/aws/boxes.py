@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,14 +64,17 @@ class NotStarted:
     tried: tuple[str, ...]
 
 
-def start(plan: LaunchPlan, entry: Entry, user_data: str) -> Started | NotStarted:
-    """RunInstances, zone after zone. Raises AwsError for what the user must mend: credentials, permissions."""
+def start(plan: LaunchPlan, entry: Entry, user_data: str, asking: Callable[[], None]) -> Started | NotStarted:
+    """RunInstances, zone after zone. Raises AwsError for what the user must mend: credentials, permissions.
+
+    `asking` is called before each request: a client that is killed after it may have a box.
+    """
     ec2 = session.client("ec2", plan.region, max_attempts=1)
     tried: list[str] = []
     codes: list[str] = []
     for zone, subnet_id in plan.zones:
         try:
-            answer = _ask(ec2, _request(plan, entry, user_data, zone, subnet_id))
+            answer = _ask(ec2, _request(plan, entry, user_data, zone, subnet_id), asking)
         except ClientError as error:
             code = str(error.response["Error"]["Code"])
             codes.append(code)
@@ -89,9 +93,10 @@ def start(plan: LaunchPlan, entry: Entry, user_data: str) -> Started | NotStarte
     return NotStarted("unavailable", f"no capacity for {plan.instance_type}: {walked}", tuple(tried))
 
 
-def _ask(ec2: Any, request: dict[str, Any]) -> dict[str, Any]:
+def _ask(ec2: Any, request: dict[str, Any], asking: Callable[[], None]) -> dict[str, Any]:
     """Send it; the client token makes sending it again safe."""
     for pause_s in (*RETRIES_S, None):
+        asking()
         try:
             answer: dict[str, Any] = ec2.run_instances(**request)
             return answer

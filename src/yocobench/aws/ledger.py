@@ -59,6 +59,7 @@ class Entry(Frozen):
     tried: tuple[str, ...] = ()
     """Zones asked, each with the time and AWS's answer."""
     asked_at: dt.datetime | None = None
+    """Just before the last RunInstances: one for each zone, and for each retry."""
     launched_at: dt.datetime | None = None
     ended_at: dt.datetime | None = None
     billed_s: float | None = None

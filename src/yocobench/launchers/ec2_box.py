@@ -51,15 +51,20 @@ class BoxRun:
             timed = self.ledger.put(entry.with_(expires_at=expiry(plan)))  # packing took its time
             script = delivery.user_data(timed, plan, self.spec, parts, self.settings)
             self.report(Progress("asking for a box", 0, self.spec.protocol.repeats))
-            self.entry = self.ledger.put(timed.with_(state="asked", asked_at=now()))
+
+            def asking() -> None:
+                # Anew for each zone and each retry: a whole walk may take longer than a box takes to be listed.
+                self.entry = self.ledger.put(timed.with_(state="asked", asked_at=now()))
+
             try:
-                started = boxes.start(plan, self.entry, script)
+                started = boxes.start(plan, timed, script, asking)
             except (session.Denied, session.NoCredentials):
                 self.entry = self.ledger.put(timed)  # refused for sure: there is no box to wait for
                 raise
             if isinstance(started, boxes.NotStarted):
                 self.entry = self.ledger.put(timed.with_(tried=started.tried))
                 return nothing(started.outcome, started.reason), None
+            assert self.entry is not None
             self.entry = self.ledger.put(
                 self.entry.with_(
                     state="running",
