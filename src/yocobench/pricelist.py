@@ -134,10 +134,19 @@ class PriceList(Frozen):
 
         Raises ValueError as `check_region` does.
         """
+        found = self._all(instance_type, region, usage_class)
+        return min(found, key=lambda price: price.price_usd_per_hour, default=None)
+
+    def in_zone(self, instance_type: str, region: str, usage_class: UsageClass, zone: str) -> Price | None:
+        """The price in that zone; where the snapshot has none of it, the dearest of the region, None without any."""
+        found = self._all(instance_type, region, usage_class)
+        there = [price for price in found if price.zone in (zone, None)]
+        return max(there or found, key=lambda price: price.price_usd_per_hour, default=None)
+
+    def _all(self, instance_type: str, region: str, usage_class: UsageClass) -> list[Price]:
         self.check_region(region)
         key = (instance_type, region, usage_class)
-        found = [price for price in self.prices if (price.instance_type, price.region, price.usage_class) == key]
-        return min(found, key=lambda price: price.price_usd_per_hour, default=None)
+        return [price for price in self.prices if (price.instance_type, price.region, price.usage_class) == key]
 
     def check_region(self, region: str) -> None:
         """Raise ValueError for a region of which the snapshot knows nothing: rather a typing mistake than a gap."""

@@ -53,8 +53,8 @@ def _metered(entry: Entry, found: list[dict[str, Any]], asked: bool) -> Entry:
     usd, longest_s = Decimal(0), 0.0
     for known in found:
         box = boxes.describe(entry.region, known["InstanceId"]) if asked else known
-        launched_at = known["LaunchTime"]
-        billed_s, cost = bill(entry.usd_per_hour, (boxes.ended_at(box) - launched_at).total_seconds())
+        launched_at, rate = known["LaunchTime"], entry.hourly_usd(known["Placement"]["AvailabilityZone"])
+        billed_s, cost = bill(rate, (boxes.ended_at(box) - launched_at).total_seconds())
         usd, longest_s = usd + cost, max(longest_s, billed_s)
     return entry.with_(
         instance_id=found[0]["InstanceId"],

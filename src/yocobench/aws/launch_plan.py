@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 from yocobench.pricelist import PriceList
@@ -39,8 +39,10 @@ class LaunchPlan:
     volume_gb: int
     wall_clock_s: int
     usd_per_hour: Decimal
-    """Instance at its class's price, volume and address."""
+    """Instance at its class's price, volume and address; in the dearest of the zones, where they differ (spot)."""
     worst_usd: Decimal
+    zone_usd_per_hour: dict[str, Decimal] = field(default_factory=dict)
+    """The same by zone: what a box that starts there is billed."""
 
     def text(self) -> str:
         """The plan for a person."""
@@ -59,13 +61,20 @@ def wall_clock_s(protocol: Protocol, setup_allowance_s: float) -> int:
 
 
 def hourly_usd(
-    prices: PriceList, instance_type: str, region: str, usage_class: UsageClass, volume_gb: int, public_address: bool
+    prices: PriceList,
+    instance_type: str,
+    region: str,
+    usage_class: UsageClass,
+    volume_gb: int,
+    public_address: bool,
+    zone: str | None = None,
 ) -> Decimal:
-    """Price of one hour of the box: instance, volume, public address.
+    """Price of one hour of the box: instance, volume, public address. `zone`: null for the cheapest one.
 
     Raises ValueError where the snapshot lacks a price: a box of unknown price is not started.
     """
-    price = prices.find(instance_type, region, usage_class)
+    wanted = (instance_type, region, usage_class)
+    price = prices.find(*wanted) if zone is None else prices.in_zone(*wanted, zone)
     volume = next((s for s in prices.storage if s.kind == "gp3" and s.region == region), None)
     missing = [f"{instance_type} {usage_class}"] if price is None else []
     missing += [] if volume is not None else ["gp3 storage"]

@@ -51,7 +51,9 @@ class Entry(Frozen):
     expires_at: dt.datetime
     """No box of this entry may live longer: `reap` ends it."""
     usd_per_hour: Decimal
-    """Instance, volume and address together."""
+    """Instance, volume and address together; in the dearest zone that may be tried."""
+    zone_usd_per_hour: dict[str, Decimal] = {}
+    """The same by zone, where the class has prices by zone."""
     worst_usd: Decimal
     state: State = "intended"
     zone: str | None = None
@@ -69,6 +71,10 @@ class Entry(Frozen):
     def with_(self, **changes: Any) -> Entry:
         """A copy with other values."""
         return self.model_copy(update=changes)
+
+    def hourly_usd(self, zone: str | None) -> Decimal:
+        """What an hour in that zone is billed; null: not known yet."""
+        return self.zone_usd_per_hour.get(zone or "", self.usd_per_hour)
 
     @property
     def reserved_usd(self) -> Decimal:

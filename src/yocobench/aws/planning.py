@@ -54,10 +54,12 @@ def make(spec: CellSpec, instance: Instance, root: Path, settings: Ec2Settings) 
     volume_gb = max(settings.volume_gb, image.root_gb or 0)
     snapshot = pricelist.load(root / pricelist.SNAPSHOT)
 
-    def hourly(usage_class: UsageClass) -> Decimal:
-        return launch_plan.hourly_usd(snapshot, instance.name, region, usage_class, volume_gb, public)
+    def hourly(usage_class: UsageClass, zone: str) -> Decimal:
+        return launch_plan.hourly_usd(snapshot, instance.name, region, usage_class, volume_gb, public, zone)
 
-    usd_per_hour = hourly(settings.usage_class)
+    zones = tuple((subnet.zone, subnet.subnet_id) for subnet in subnets if subnet.is_public == public)
+    by_zone = {zone: hourly(settings.usage_class, zone) for zone, _ in zones}
+    usd_per_hour = max(by_zone.values())
     return LaunchPlan(
         label=spec.label,
         instance_type=instance.name,
@@ -65,7 +67,7 @@ def make(spec: CellSpec, instance: Instance, root: Path, settings: Ec2Settings) 
         bucket=settings.bucket,
         usage_class=settings.usage_class,
         family=family,
-        zones=tuple((subnet.zone, subnet.subnet_id) for subnet in subnets if subnet.is_public == public),
+        zones=zones,
         security_group_id=security_group.ensure(subnets[0].vpc_id, region),
         public_address=public,
         image_id=image.ami_id,
@@ -76,7 +78,8 @@ def make(spec: CellSpec, instance: Instance, root: Path, settings: Ec2Settings) 
         wall_clock_s=limit_s,
         usd_per_hour=usd_per_hour,
         # Spot costs at most the on-demand price: no other maximum is set.
-        worst_usd=launch_plan.worst_case_usd(max(usd_per_hour, hourly("on-demand")), limit_s),
+        worst_usd=launch_plan.worst_case_usd(max(usd_per_hour, hourly("on-demand", zones[0][0])), limit_s),
+        zone_usd_per_hour=by_zone,
     )
 
 

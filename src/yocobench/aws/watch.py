@@ -114,7 +114,7 @@ def spent(entry: Entry) -> BoxState:
     """Where the box is, since when, and what it has cost so far."""
     lived: dt.timedelta = (entry.ended_at or now()) - (entry.launched_at or now())
     alive_s = max(0.0, lived.total_seconds())
-    usd = float(entry.usd_per_hour) * alive_s / 3600 if entry.cost_usd is None else float(entry.cost_usd)
+    usd = float(entry.hourly_usd(entry.zone)) * alive_s / 3600 if entry.cost_usd is None else float(entry.cost_usd)
     return BoxState(entry.zone, alive_s, usd, float(entry.worst_usd))
 
 

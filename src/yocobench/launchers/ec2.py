@@ -98,6 +98,7 @@ class Ec2Launcher(Launcher):
             created_at=now(),
             expires_at=expiry(plan),
             usd_per_hour=plan.usd_per_hour,
+            zone_usd_per_hour=plan.zone_usd_per_hour,
             worst_usd=plan.worst_usd,
         )
         try:
