@@ -41,7 +41,8 @@ def main(cfg: Config) -> int:
     root, console = config.root(), Console(stderr=True)
     planned = plan_cell(cfg, cfg.workload, cfg.subset, cfg.instance, hardware.detect(), root)
     launcher = build_launcher(cfg.launcher)
-    wasted = "" if launcher.is_free or cfg.instance.detect else _wasted(planned, cfg, root)
+    costs = not launcher.is_free and not cfg.instance.detect and not launcher.waits(planned.spec, root)
+    wasted = _wasted(planned, cfg, root) if costs else ""
     tuned_as = _tuned(cfg, root)  # what may fail comes before the measurement, which would be lost with it
     measurement = _measure(cfg, planned, launcher, root, console, wasted)
     record = Receipt(

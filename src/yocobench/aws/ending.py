@@ -10,6 +10,7 @@ from typing import Any
 from yocobench.aws import boxes, watch
 from yocobench.aws.launch_plan import bill
 from yocobench.aws.ledger import Entry, Ledger, now
+from yocobench.bench.measurement import Outcome
 
 SETTLE_S = 60.0
 """A box that was asked for so recently may not be listed yet: EC2's answers are eventually consistent."""
@@ -31,18 +32,21 @@ def look(entry: Entry) -> list[dict[str, Any]]:
         time.sleep(2)
 
 
-def end(ledger: Ledger, entry: Entry, note: str = "") -> Entry:
+def end(ledger: Ledger, entry: Entry, note: str = "", outcome: Outcome | None = None) -> Entry:
     """See the entry's box, if there is one, terminated and billed. Raises AwsError: then the entry stays open.
 
-    The entry is closed, unless a receipt waits in S3: then it is `ended`, and the cell's next run collects it.
+    The entry is closed, unless a receipt waits in S3, or `outcome` (why there is no number) is still to be recorded:
+    then it is `ended`, and the cell's next run takes that, without a second box.
     """
     found = look(entry)
     live = [box["InstanceId"] for box in found if box["State"]["Name"] != "terminated"]
     boxes.terminate(entry.region, live)
     if entry.cost_usd is None:
-        entry = ledger.put(_metered(entry, found, asked=bool(live)).with_(state="ended", note=note or entry.note))
+        entry = ledger.put(
+            _metered(entry, found, asked=bool(live)).with_(state="ended", note=note or entry.note, outcome=outcome)
+        )
     marker = watch.read_marker(entry)
-    waiting = marker is not None and bool(marker.receipt_sha256)
+    waiting = entry.outcome is not None or (marker is not None and bool(marker.receipt_sha256))
     return ledger.put(entry.with_(state="ended" if waiting else "closed"))
 
 

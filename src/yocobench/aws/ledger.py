@@ -17,6 +17,7 @@ from typing import Any, Literal
 import filelock
 from pydantic import ValidationError
 
+from yocobench.bench.measurement import Outcome
 from yocobench.receipt import write_atomic
 from yocobench.schema import Frozen, Name
 
@@ -25,7 +26,7 @@ State = Literal[
     "intended",  # reserved; AWS was not asked for a box, or said no
     "asked",  # a box may exist
     "running",  # a box exists, or did when we last looked
-    "ended",  # the box is gone and its bill known; a receipt may wait to be recorded
+    "ended",  # the box is gone and its bill known; its receipt, or its `outcome`, may wait to be recorded
     "closed",  # nothing left to do
 ]
 
@@ -66,6 +67,8 @@ class Entry(Frozen):
     ended_at: dt.datetime | None = None
     billed_s: float | None = None
     cost_usd: Decimal | None = None
+    outcome: Outcome | None = None
+    """How a box ended that left no number, until that is recorded in the cell's receipt; the note is the reason."""
     note: str = ""
 
     def with_(self, **changes: Any) -> Entry:

@@ -75,5 +75,9 @@ class Launcher(ABC):
         was started is ended, and the outcome is `unmeasured` with that reason.
         """
 
+    def waits(self, spec: CellSpec, root: Path) -> bool:
+        """Is there something of an earlier run of the cell, paid for and not recorded yet, that `run` would give?"""
+        return False
+
     def recorded(self) -> None:  # noqa: B027 (nothing to do, for most)
         """The receipt of the last `run` is on disk: forget whatever was kept to be able to give it again."""

@@ -57,14 +57,19 @@ class Ec2Launcher(Launcher):
                 measurement = cell.launch(entry, plan, instance, root, commit)
             else:
                 assert entry is not None
-                print(f"{spec.label}: collecting box {entry.run_id}, started earlier", file=sys.stderr)
+                what = "collecting box" if entry.outcome is None else "not started again: recording the end of box"
+                print(f"{spec.label}: {what} {entry.run_id}, started earlier", file=sys.stderr)
                 measurement = cell.follow(entry)
-        waits = cell.entry is not None and cell.entry.state == "ended" and measurement.repeats
+        waits = cell.entry is not None and cell.entry.state == "ended" and measurement.outcome != "interrupted"
         self._waiting = (ledger, cell.entry) if cell.entry is not None and waits else None
         return measurement
 
+    def waits(self, spec: CellSpec, root: Path) -> bool:
+        """A box that has ended, with its receipt or its outcome."""
+        return any(entry.state == "ended" for entry in Ledger(root).open_entries(spec.key))
+
     def recorded(self) -> None:
-        """The receipt is on disk: the copy in S3 need not be collected again."""
+        """The receipt is on disk: the copy in S3, or the outcome in the ledger, need not be taken again."""
         if self._waiting is not None:
             ledger, entry = self._waiting
             ledger.put(entry.with_(state="closed"))

@@ -18,6 +18,9 @@ from yocobench.bench.measurement import Measurement, Outcome
 from yocobench.launchers.base import NotWanted, Progress
 from yocobench.schema import CellSpec, Instance
 
+NOT_ITS_END = ("ok", "unmeasured", "interrupted")
+"""Measured, not wanted any more, stopped by the user: no failure of the box that a receipt must state."""
+
 
 class BoxRun:
     """A cell with a reservation: whatever happens from here, `entry`'s box is ended before control leaves."""
@@ -79,7 +82,11 @@ class BoxRun:
         return self._ended(entry, work)
 
     def follow(self, entry: Entry) -> Measurement:
-        """Collect a box that an earlier client started."""
+        """Collect a box that an earlier client started, or how it ended where that client could not record it."""
+        marker = watch.read_marker(entry) if entry.outcome is not None else None
+        if entry.outcome is not None and not (marker and marker.receipt_sha256):
+            self.entry = entry
+            return finished(nothing(entry.outcome, entry.note), entry, marker)
         return self._ended(entry, lambda: self._watch(entry))
 
     def _watch(self, entry: Entry) -> tuple[Measurement, watch.Marker | None]:
@@ -102,21 +109,22 @@ class BoxRun:
         finally:
             with contextlib.suppress(KeyboardInterrupt):
                 self.hold_signals()
-            self.entry = self._end(self.entry, measurement.reason)
+            self.entry = self._end(self.entry, measurement)
         if self.entry.state == "ended" and measurement.outcome != "interrupted":
-            if marker is None:  # given up, and yet its last word came before the end did
-                marker = watch.read_marker(self.entry)
-                assert marker is not None
-                measurement = collect(self.ledger, self.entry, self.spec, marker)
-            if not measurement.repeats:
-                self.entry = self.ledger.put(self.entry.with_(state="closed"))  # what waits there is of no use
+            last_word = marker or watch.read_marker(self.entry)
+            if marker is None and last_word is not None and last_word.receipt_sha256:
+                # Given up, and yet its receipt came before the end did.
+                marker, measurement = last_word, collect(self.ledger, self.entry, self.spec, last_word)
+            known = {} if measurement.repeats else {"outcome": measurement.outcome, "note": measurement.reason}
+            self.entry = self.ledger.put(self.entry.with_(**{"outcome": None, **known}))
         return finished(measurement, self.entry, marker)
 
-    def _end(self, entry: Entry, reason: str) -> Entry:
+    def _end(self, entry: Entry, measurement: Measurement) -> Entry:
         with contextlib.suppress(NotWanted):  # it is being ended already
             self.report(Progress("ending the box", 0, self.spec.protocol.repeats))
         try:
-            return ending.end(self.ledger, entry, reason)
+            outcome = None if measurement.outcome in NOT_ITS_END else measurement.outcome
+            return ending.end(self.ledger, entry, measurement.reason, outcome)
         except session.AwsError as error:
             print(
                 f"{self.spec.label}: BOX {entry.instance_id or entry.run_id} IN {entry.region} MAY STILL RUN: {error}. "
@@ -127,9 +135,15 @@ class BoxRun:
 
 
 def resumable(ledger: Ledger, spec: CellSpec) -> Entry | None:
-    """The cell's box of an earlier client, alive or with a receipt that waits; every other open entry is settled."""
+    """The cell's box of an earlier client: alive, or with a receipt or an outcome that waits to be recorded.
+
+    Every other open entry is settled.
+    """
     chosen: Entry | None = None
     for entry in ledger.open_entries(spec.key):
+        if entry.outcome is not None and chosen is None:
+            chosen = entry
+            continue
         found = ending.look(entry)
         marker = watch.read_marker(entry)
         alive = [box for box in found if box["State"]["Name"] in ("pending", "running")]
