@@ -68,9 +68,10 @@ def repeat(per_second: float, source: Any = "measured", **more: Any) -> Recorded
     return RecordedRepeat(**(fields | more))
 
 
-def outcome(name: Any, reason: str = "because") -> RecordedOutcome:
+def outcome(name: Any, reason: str = "because", num_repeats: int = 0) -> RecordedOutcome:
+    at = "2026-01-02T03:04:05+00:00"
     return RecordedOutcome(
-        run_id="r", outcome=name, reason=reason, source="measured", recorded_at="2026-01-02T03:04:05+00:00"
+        run_id="r", outcome=name, reason=reason, source="measured", recorded_at=at, num_repeats=num_repeats
     )
 
 

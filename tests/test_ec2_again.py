@@ -69,7 +69,7 @@ def left(world: World, instance: str) -> Measurement:
 
 
 @pytest.mark.slow
-def test_a_box_that_failed_in_the_launch_stage_is_recorded_by_its_train_stage_and_not_started_again(
+def test_a_box_that_failed_in_the_launch_stage_is_recorded_by_its_train_stage_and_tried_again_by_the_next_repro(
     world: World, store_template: Path
 ):
     """(0.086 + 0.08 x 100 / 730 + 0.005) USD/h for the minute that is billed at least: 0.001699 USD."""
@@ -87,6 +87,12 @@ def test_a_box_that_failed_in_the_launch_stage_is_recorded_by_its_train_stage_an
     assert (reclaimed.extra["billed_s"], reclaimed.extra["cost_usd"]) == (60, 0.001699)
     assert (refused.outcome, refused.extra["cost_usd"]) == ("unavailable", 0)
     assert [entry.state for entry in world.ledger.entries()] == ["closed", "closed"]
+
+    world.boxes.faults = {}
+    world.aws.heal()  # the quota was raised
+    pipeline(world, "m5a.large", "c6i.8xlarge")
+    assert (left(world, "m5a.large").outcome, left(world, "c6i.8xlarge").outcome) == ("ok", "ok")
+    assert world.launches() == 3
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from aws_stand_in import aws_account  # noqa: F401
 from ec2_world import HURRY, PROTOCOL, World, ec2_world, git_checkout, s3_bucket, until  # noqa: F401
 from selection_cases import candidate
 from yocobench import compare, config, estimates, launch, receipt, worth
-from yocobench.bench.measurement import Measurement
+from yocobench.bench.measurement import Measurement, RepeatResult
 from yocobench.candidates import terms
 from yocobench.plan import PlannedCell
 from yocobench.receipt import Provenance, Receipt
@@ -109,8 +109,16 @@ def test_a_cell_without_a_number_is_taken_up_again_and_one_with_a_number_is_not(
     study(world, "m5a.large")
     spec, _ = world.cell("m5a.large")
     path = launch.path_of(spec, world.root)
-    for outcome, is_recorded in (("unmeasured", False), ("out_of_memory", True)):
-        given = Measurement(outcome=outcome, reason="because", source="measured", detected=None)
+    begun = RepeatResult(repeat=0, outcome="killed", started_at="2026-11-23T12:00:00+00:00")
+    for outcome, repeats, is_recorded in (
+        ("unmeasured", (), False),
+        ("unavailable", (), False),  # capacity and quota pass
+        ("killed", (), False),  # so do a reclaimed spot box and a failed download
+        ("killed", (begun,), True),
+        ("out_of_memory", (), True),
+        ("timeout", (), True),
+    ):
+        given = Measurement(outcome=outcome, reason="because", source="measured", detected=None, repeats=repeats)
         who = Provenance(git_commit=None, git_dirty=None, launcher="ec2", sweep=None)
         record = Receipt(cell_key=spec.key, spec=spec, provenance=who, measurement=given, recorded_at="2026")
         receipt.write(record, path)

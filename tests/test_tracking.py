@@ -194,6 +194,17 @@ def test_repeats_come_back_by_cell_key_with_what_pooling_needs(tracked):
     assert second.heldout == {"initial_loss": 9.0, "loss": 5.0}
 
 
+def test_of_a_killed_cell_one_sees_whether_a_repeat_had_begun(tracked):
+    store = open_store(tracked)
+    begun = repeat(0, steps=0, outcome="killed")
+    for number, repeats in enumerate(((), (begun,))):
+        store.log_receipt(
+            receipt(repeats, outcome="killed", recorded_at=f"2026-01-0{number + 1}T00:00:00+00:00"), None, []
+        )
+    key = receipt().cell_key
+    assert [one.num_repeats for one in store.fetch_outcomes([key])[key]] == [0, 1]
+
+
 def test_outcomes_come_back_oldest_first(tracked):
     store = open_store(tracked)
     late = receipt(recorded_at="2026-02-01T00:00:00+00:00")

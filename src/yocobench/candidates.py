@@ -18,7 +18,6 @@ from yocobench.schema import Instance, Study, UsageClass, WorkloadConfig
 from yocobench.selection import cost, equal_work
 from yocobench.selection.model import Candidate, OneOff, Price, Rate, Status, Tariff, Terms
 
-NOT_MEASURED_YET = ("unmeasured", "interrupted")
 REPEAT_OVERHEAD_S = 30.0
 """Set-up and evaluation of a repeat, for the bill of a measurement that has not been made."""
 
@@ -99,9 +98,8 @@ def _number(evidence: Evidence, estimator: Estimator, study: Study) -> tuple[Sta
             unit = evidence.planned.spec.workload.sample_unit
             return "estimated", "", fit.job_rate(study.job.num_samples(unit))
         return "measured", "", evidences.rate(evidence)
-    failures = [o for o in evidence.outcomes if o.outcome not in NOT_MEASURED_YET and o.outcome != "ok"]
-    if failures:
-        return "failed", f"{failures[-1].outcome}: {failures[-1].reason}", None
+    if evidence.failures:
+        return "failed", f"{evidence.failures[-1].outcome}: {evidence.failures[-1].reason}", None
     rate, reason = estimator(evidence)
     if rate is not None:
         return "estimated", "", rate

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from yocobench.bench import stability
-from yocobench.bench.measurement import HostActivity, Source
+from yocobench.bench.measurement import HostActivity, Outcome, Source
 from yocobench.bench.statistics import pooled_rate
 from yocobench.estimate import extrapolate
 from yocobench.plan import PlannedCell
@@ -21,6 +21,14 @@ from yocobench.tracking import RecordedCurve, RecordedOutcome, RecordedRepeat
 
 REFERENCE = "fp32"
 """The precision whose loss curves the others are judged by."""
+
+
+def may_pass(outcome: Outcome, num_repeats: int) -> bool:
+    """Does that outcome say nothing of the instance type, so that another attempt may end otherwise?
+
+    Nothing was tried; or the box was not to be had (capacity, quota, image), or was lost before a repeat began.
+    """
+    return outcome in ("unmeasured", "interrupted") or (outcome in ("unavailable", "killed") and num_repeats == 0)
 
 
 @dataclass(frozen=True)
@@ -46,6 +54,23 @@ class Evidence:
             return measured
         latest = max(self.repeats, key=lambda one: one.recorded_at).receipt_sha256
         return [one for one in self.repeats if one.receipt_sha256 == latest]
+
+    @property
+    def failures(self) -> Sequence[RecordedOutcome]:
+        """What the instance type itself failed at, oldest first."""
+        return [one for one in self.outcomes if one.outcome != "ok" and not may_pass(one.outcome, one.num_repeats)]
+
+    @property
+    def attempt(self) -> str:
+        """How the last attempt ended that got no box to measure on; empty: there was none, or there is a number."""
+        tried = [one for one in self.outcomes if one.outcome in ("unavailable", "killed") and one.num_repeats == 0]
+        if self.counted or not tried:
+            return ""
+        last = tried[-1]
+        return (
+            f"the last attempt to measure it ended {last.outcome} ({last.recorded_at}): {last.reason}; "
+            "the next `dvc repro` with `launch: ec2` tries it anew"
+        )
 
     @property
     def recorded_under(self) -> str:
@@ -152,7 +177,7 @@ def energy_j_per_million_samples(evidence: Evidence) -> float | None:
 
 
 def warnings(evidence: Evidence) -> tuple[str, ...]:
-    """What its step times show, worst repeat of each kind, and what its recording was of."""
+    """What its step times show, worst repeat of each kind; what its recording was of; why it was not measured."""
     said = []
     everything = seen(evidence)
     for trend in dict.fromkeys(one.found.trend for one in everything):
@@ -165,6 +190,8 @@ def warnings(evidence: Evidence) -> tuple[str, ...]:
     said += _disturbed(evidence)
     if evidence.recorded_under:
         said.append(evidence.recorded_under)
+    if evidence.attempt and evidence.planned.exclusion is None and not evidence.failures:
+        said.append(evidence.attempt)
     return tuple(said)
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
-from yocobench import config, fleet, receipt, worth
+from yocobench import config, evidence, fleet, receipt, worth
 from yocobench.bench import hardware
 from yocobench.bench.measurement import Measurement
 from yocobench.fleet import Box
@@ -126,14 +126,15 @@ def path_of(spec: CellSpec, root: Path) -> Path:
 def recorded(spec: CellSpec, launcher: str, root: Path) -> bool:
     """Does DVC hold this cell's receipt already, from this launcher and for the same work?
 
-    Not if nothing was tried: no yes, over the cap, or a number that could not win on the terms of that day.
+    Not if nothing was tried (no yes, over the cap, a number that could not win on the terms of that day), nor if no
+    box was to be had or it was lost before a repeat began: what stood in the way may have passed.
     """
     try:
         found = receipt.read(path_of(spec, root))
     except (OSError, ValueError):
         return False
     same = found.cell_key == spec.key and found.provenance.launcher == launcher
-    return same and found.measurement.outcome != "unmeasured"
+    return same and not evidence.may_pass(found.measurement.outcome, len(found.measurement.repeats))
 
 
 if __name__ == "__main__":

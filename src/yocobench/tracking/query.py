@@ -31,7 +31,7 @@ def fetch_outcomes(store: Store, cell_keys: Sequence[str]) -> dict[str, list[Rec
     found = {}
     for key in dict.fromkeys(cell_keys):
         ended = [r for r in runs(store, _of_cell(key, "cell")) if r.info.status != "RUNNING"]
-        outcomes = {run.data.tags["receipt_sha256"]: _outcome(run) for run in ended}
+        outcomes = {run.data.tags["receipt_sha256"]: _outcome(store, run) for run in ended}
         found[key] = sorted(outcomes.values(), key=lambda outcome: outcome.recorded_at)
     return found
 
@@ -95,7 +95,7 @@ def _repeat(run: Run) -> RecordedRepeat:
     )
 
 
-def _outcome(run: Run) -> RecordedOutcome:
+def _outcome(store: Store, run: Run) -> RecordedOutcome:
     tags = run.data.tags
     assert tags["outcome"] in get_args(Outcome)
     assert tags["source"] in get_args(Source)
@@ -105,4 +105,9 @@ def _outcome(run: Run) -> RecordedOutcome:
         reason=tags.get("reason", ""),
         source=cast(Source, tags["source"]),
         recorded_at=tags["recorded_at"],
+        num_repeats=_num_repeats(store, run.info.run_id) if tags["outcome"] == "killed" else 0,
     )
+
+
+def _num_repeats(store: Store, run_id: str) -> int:
+    return len(runs(store, f"tags.mlflow.parentRunId = '{run_id}' AND tags.level = 'repeat'"))

@@ -67,6 +67,8 @@ class RecordedOutcome(Frozen):
     source: Source
     recorded_at: str
     """ISO 8601, UTC."""
+    num_repeats: int = 0
+    """Repeats that had begun; counted where it was `killed` only, which may be the box's fault or the training's."""
 
 
 def receipt_sha256(receipt: Receipt) -> str:
