@@ -121,6 +121,28 @@ def test_a_number_that_came_home_is_recorded_though_it_cannot_win(
 
 
 @pytest.mark.slow
+def test_a_measured_cell_is_not_paid_for_again_when_the_study_comes_back_to_ec2(world: World, store_template: Path):
+    """`launch: ec2`, then `local`, then `ec2`: each change of the command has DVC remove the receipt."""
+    shutil.copy(store_template, world.root / "mlruns/mlflow.db")
+    study(world, "m5a.large")
+    world.cell("m5a.large")
+    pipeline(world, "m5a.large")
+    path = world.root / "results/receipts/toy/smoke/m5a.large.json"
+    measured = path.read_bytes()
+    cell = ["workload=toy", "instance=m5a.large", "receipt=results/receipts/toy/smoke/m5a.large.json"]
+    for launcher in ("local", "ec2"):
+        done = run_stage("launch", f"launcher={launcher}")
+        assert done.returncode == 0, done.stderr
+        path.unlink()
+        words = [f"launcher.{key}={str(value).lower()}" for key, value in {**HURRY, "allow_dirty": True}.items()]
+        done = run_stage("train", *cell, f"launcher={launcher}", *(words if launcher == "ec2" else []))
+        assert done.returncode == 0, done.stderr
+        assert path.read_bytes() == measured
+        assert "measured 80.0 samples/s" in done.stderr
+    assert world.launches() == 1
+
+
+@pytest.mark.slow
 def test_an_outcome_that_was_not_recorded_is_given_once_and_a_receipt_that_came_late_before_it(world: World):
     launcher = ec2.Ec2Launcher(**{**config.entry("launcher", "ec2").args, **HURRY})
     spec, found = world.cell("m5a.large")

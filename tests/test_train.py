@@ -9,8 +9,10 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 
-from yocobench import receipt
+import examples
+from yocobench import receipt, restore
 from yocobench.tracking import open_store
 
 TOY = """
@@ -73,6 +75,32 @@ def test_an_excluded_type_is_an_outcome_with_its_source(study):
 def test_a_type_that_this_host_is_not_ends_unmeasured(study):
     assert train("workload=toy", "instance=p4d.24xlarge", "receipt=r.json").returncode == 0
     assert receipt.read(study / "r.json").measurement.outcome == "unmeasured"
+
+
+def test_a_measured_receipt_that_dvc_removes_comes_back_where_nothing_can_be_measured(study):
+    """A fresh clone with a colleague's receipts of launch ec2, under launch local: this host is not that type."""
+    (study / "conf/workload/toy.yaml").write_text(TOY.format(name="toy", args="{}"))
+    params = yaml.safe_load((study / "params.yaml").read_text())
+    params |= {"workloads": ["toy"], "instances": ["m5a.large", "p4d.24xlarge"]}
+    (study / "params.yaml").write_text(yaml.safe_dump(params))
+    cell = ["workload=toy", "instance=p4d.24xlarge", "receipt=results/receipts/toy/smoke/p4d.24xlarge.json"]
+    path = study / "results/receipts/toy/smoke/p4d.24xlarge.json"
+    assert train(*cell).returncode == 0
+    made = receipt.read(path)
+    measured = made.model_copy(update={"measurement": examples.receipt().measurement, "run_id": "a colleague's"})
+    receipt.write(measured, path)
+    committed = path.read_bytes()
+    planned = subprocess.run([sys.executable, "-m", "yocobench.plan"], capture_output=True, text=True, check=False)
+    assert planned.returncode == 0, planned.stderr
+    path.unlink()  # DVC, since the stage's command has changed
+    done = train(*cell)
+    assert done.returncode == 0, done.stderr
+    assert path.read_bytes() == committed
+    assert "kept from" in done.stderr
+    assert train(*cell, "protocol.seed=7").returncode == 0  # another cell: that number is not its own
+    assert receipt.read(path).measurement.outcome == "unmeasured"
+    assert restore.main() == 0  # and yet the number is in the answer
+    assert len(open_store(study).fetch_repeats([measured.cell_key])[measured.cell_key]) == 2
 
 
 def test_an_unknown_name_is_one_line_that_lists_the_known_ones(study):

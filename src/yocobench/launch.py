@@ -36,6 +36,7 @@ def main(cfg: Config) -> int:
     root, launcher = config.root(), build_launcher(cfg.launcher)
     missing = [] if launcher.is_free else [c for c in cells(cfg, root) if not recorded(c.spec, cfg.launcher.name, root)]
     started = worthwhile(missing, cfg, root)
+    receipt.set_aside(root)
     for cell in started:
         path_of(cell.spec, root).unlink(missing_ok=True)  # a receipt without a number: DVC takes its cell up again
     if launcher.parallelism > 1:

@@ -154,6 +154,7 @@ def plan_cells(study: Study, instances: list[Instance], detected: Detected, root
 def main(cfg: Config) -> None:
     """Plan every cell of the study."""
     root, detected = config.root(), hardware.detect()
+    receipt.set_aside(root)  # before DVC removes those whose cells run again
     objectives.get(cfg.objective)  # else `compare` would be the first to look, after everything was measured
     counts: collections.Counter[str] = collections.Counter()
     for planned in plan_cells(cfg, config.instances(cfg.instances), detected, root):

@@ -23,6 +23,8 @@ STUDY = Path("results/receipts")
 """Of the study's cells: DVC owns these."""
 STANDALONE = Path("mlruns/receipts")
 """Of cells trained by hand or in a sweep, and of the trials of a tuning."""
+ASIDE = STANDALONE / "study"
+"""Copies of the study's measured receipts: DVC removes a receipt before its stage runs again."""
 
 
 class Provenance(Frozen):
@@ -91,6 +93,29 @@ def standalone(receipt: Receipt, root: Path) -> Path:
     stem = f"{receipt.spec.label}-{receipt.recorded_at.replace(':', '-')}-{receipt.cell_key}"
     names = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
     return next(path for name in names if not (path := root / STANDALONE / f"{name}.json").exists())
+
+
+def set_aside(root: Path) -> None:
+    """Copy each measured receipt of the study to where nothing removes it. Raises OSError.
+
+    Its stage may run again and measure nothing: under another launcher, without credentials, for another protocol.
+    """
+    for path in sorted((root / STUDY).rglob("*.json")):
+        try:
+            found = read(path)
+        except (ValueError, OSError):
+            continue  # damaged: `compare` names it
+        if found.measurement.source == "measured" and any(r.outcome == "ok" for r in found.measurement.repeats):
+            body = found.model_dump(mode="json", by_alias=True, exclude={"run_id"})
+            copy = root / ASIDE / f"{found.spec.label}-{_checksum(body)[:16]}.json"
+            if not copy.exists():
+                write(found, copy)
+
+
+def aside(spec: CellSpec, root: Path) -> Receipt | None:
+    """The latest copy that `set_aside` made of this very cell's receipt. Raises ValueError for a damaged one."""
+    found = [read(path) for path in sorted((root / ASIDE).glob(f"{spec.label}-*.json"))]
+    return max((one for one in found if one.cell_key == spec.key), key=lambda one: one.recorded_at, default=None)
 
 
 def read(path: Path) -> Receipt:

@@ -3,8 +3,9 @@
     python -m yocobench.train workload=yoco-lm subset=smoke instance=local
     python -m yocobench.train -m 'instance=glob(*)' subset=smoke          # a sweep: one run in MLflow, cells below
 
-Everything that can happen to a run is an outcome in its receipt and exit status 0. Exit status 2: a mistake in the
-input, said in one line. Under `dvc repro` Ctrl-C gives 130, so that DVC stops there and measures the cell next time.
+Everything that can happen to a run is an outcome in its receipt and exit status 0. A cell of the study that cannot be
+measured now, and was before, keeps the receipt that it had. Exit status 2: a mistake in the input, said in one line.
+Under `dvc repro` Ctrl-C gives 130, so that DVC stops there and measures the cell next time.
 """
 
 from __future__ import annotations
@@ -42,9 +43,16 @@ def main(cfg: Config) -> int:
     planned = plan_cell(cfg, cfg.workload, cfg.subset, cfg.instance, hardware.detect(), root)
     launcher = build_launcher(cfg.launcher)
     costs = not launcher.is_free and not cfg.instance.detect and not launcher.waits(planned.spec, root)
-    wasted = _wasted(planned, cfg, root) if costs else ""
+    earlier = receipt.aside(planned.spec, root) if cfg.receipt else None
+    wasted = _wasted(planned, cfg, root, earlier) if costs else ""
     tuned_as = _tuned(cfg, root)  # what may fail comes before the measurement, which would be lost with it
     measurement = _measure(cfg, planned, launcher, root, console, wasted)
+    if measurement.outcome == "unmeasured" and earlier is not None and cfg.receipt:
+        receipt.write(earlier, root / cfg.receipt)  # as it was: `compare` logs what the store lacks
+        launcher.recorded()
+        said = f"{describe(earlier.measurement, cfg.workload.sample_unit)}, kept from {earlier.recorded_at}"
+        console.print(f"{planned.spec.label}: {said}; now: {measurement.reason}", highlight=False, soft_wrap=True)
+        return 0
     record = Receipt(
         cell_key=planned.spec.key,
         spec=planned.spec,
@@ -67,7 +75,10 @@ def main(cfg: Config) -> int:
     return INTERRUPTED_STATUS if measurement.outcome == "interrupted" and "DVC_STAGE" in os.environ else 0
 
 
-def _wasted(planned: PlannedCell, cfg: Config, root: Path) -> str:
+def _wasted(planned: PlannedCell, cfg: Config, root: Path, earlier: Receipt | None) -> str:
+    """Why money for this cell would be wasted; empty: it would not. `earlier`: its own receipt of another day."""
+    if earlier is not None and not cfg.force:
+        return "measured already; without receipt=, or with force=true, the same command measures again"
     from yocobench import worth  # half of this command's start, and only where a launch costs money
 
     return worth.why_not(planned, cfg, worth.decisions(cfg, root))
