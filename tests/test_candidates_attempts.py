@@ -1,10 +1,13 @@
-"""A candidate whose measurement failed: which failures are the type's own, and which may pass."""
+"""What a candidate owes to how its boxes went: which failures are the type's own, and what a start really took."""
 
 from __future__ import annotations
 
 import pytest
 
+import examples
 from test_candidates import ESTIMATE, made, outcome, repeat
+from yocobench.bench.measurement import Source
+from yocobench.tracking import RecordedOutcome, open_store
 
 pytestmark = pytest.mark.usefixtures("project")
 
@@ -26,3 +29,30 @@ def test_a_training_that_was_killed_is_a_failure_of_the_type_whatever_came_after
     ended = (outcome("killed", "signal 9", num_repeats=1), outcome("unavailable", "no capacity"))
     found = made(outcomes=ended)
     assert (found.status, found.rate, found.reason, found.warnings) == ("failed", None, "killed: signal 9", ())
+
+
+def box(boot_s: float | None, setup_s: float | None, source: Source = "measured") -> RecordedOutcome:
+    return outcome("ok").model_copy(update={"boot_s": boot_s, "setup_s": setup_s, "source": source})
+
+
+def test_boot_and_set_up_are_those_of_the_boxes_that_measured_it():
+    """40 + 110 s and 50 + 150 s: 175 on average, and 10 s of the repeat's own; assumed were 60 + 240 s."""
+    seen = repeat(100, setup_s=3.0, first_step_s=7.0)
+    found = made("m5a.large", seen, outcomes=(box(40, 110), box(50, 150), box(900, 900, "replayed"), box(None, None)))
+    assert (found.one_off.total_s, found.one_off.low_s, found.one_off.high_s) == (185, 160, 210)
+    here = made("m5a.large", seen, outcomes=(box(None, None),)).one_off  # no box was launched: assumed
+    assert (here.total_s, here.low_s, here.high_s) == (310, 160, 610)
+
+
+def test_a_box_that_brought_no_number_home_sets_no_start():
+    assert made(outcomes=(outcome("killed").model_copy(update={"boot_s": 1.0, "setup_s": 2.0}),)).one_off.total_s == 300
+
+
+def test_the_phases_of_a_box_come_back_from_the_store(tracked):
+    store = open_store(tracked)
+    launched = examples.receipt()
+    phases = {"boot": 41.5, "setup": 110.0, "other": 3.0}
+    measurement = launched.measurement.model_copy(update={"phases_s": phases})
+    store.log_receipt(launched.model_copy(update={"measurement": measurement}), None, [])
+    (found,) = store.fetch_outcomes([launched.cell_key])[launched.cell_key]
+    assert (found.boot_s, found.setup_s) == (41.5, 110.0)

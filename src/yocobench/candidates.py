@@ -7,6 +7,7 @@ loss curve of the reference precision, where that was measured (selection/equal_
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 
@@ -107,14 +108,23 @@ def _number(evidence: Evidence, estimator: Estimator, study: Study) -> tuple[Sta
 
 
 def _one_off(evidence: Evidence, study: Study) -> OneOff:
-    """Boot, set-up, build and compilation: measured where the cell ran, assumed with its spread elsewhere."""
-    assumed = study.assume.boot_s + study.assume.setup_s
+    """Boot and set-up as boxes of the type took them, build and compilation as the cell did: measured where it ran.
+
+    What no run says is assumed, with its spread. A box of `launcher=ec2` says its boot; a run on this machine does not.
+    """
+    seen = evidence.boxes_s
+    assumed = 0.0 if seen else study.assume.boot_s + study.assume.setup_s
     known = [(r.setup_s or 0.0) + (r.first_step_s or 0.0) for r in evidence.counted]
     measured = max(known, default=0.0)  # the repeat that found no compiled code kept, as on a new box
     if not known and evidence.planned.spec.kind == "neuron":
         assumed += study.assume.neuron_compile_s
     spread = study.assume.spread
-    return OneOff(total_s=assumed + measured, low_s=assumed / spread + measured, high_s=assumed * spread + measured)
+    box, least, most = (statistics.fmean(seen), min(seen), max(seen)) if seen else (0.0, 0.0, 0.0)
+    return OneOff(
+        total_s=assumed + measured + box,
+        low_s=assumed / spread + measured + least,
+        high_s=assumed * spread + measured + most,
+    )
 
 
 def _tariffs(instance: Instance, study: Study, prices: PriceList) -> tuple[Tariff, ...]:

@@ -73,6 +73,14 @@ class Evidence:
         )
 
     @property
+    def boxes_s(self) -> list[float]:
+        """Seconds from the launch to the training, of each box of the type that measured this cell or a smaller one."""
+        if not self.counted:
+            return []
+        ended = [one for row in (self, *self.smaller) for one in row.outcomes if one.source == self.counted[0].source]
+        return [one.boot_s + one.setup_s for one in ended if one.boot_s is not None and one.setup_s is not None]
+
+    @property
     def recorded_under(self) -> str:
         """For a replay, in what its recording was another cell than this one; empty: in nothing."""
         if not self.counted or self.counted[0].source != "replayed":

@@ -144,7 +144,10 @@ class Restrict(Frozen):
 
 
 class Assume(Stated):
-    """What no run has measured yet: used for every candidate until a run on the type itself says better."""
+    """What no run has measured yet: used for every candidate until a run on the type itself says better.
+
+    Boot and set-up are measured by a box of `launcher=ec2`, which is watched from its launch on.
+    """
 
     boot_s: Annotated[float, Field(ge=0)]
     """From RunInstances to a shell."""

@@ -106,6 +106,8 @@ def _outcome(store: Store, run: Run) -> RecordedOutcome:
         source=cast(Source, tags["source"]),
         recorded_at=tags["recorded_at"],
         num_repeats=_num_repeats(store, run.info.run_id) if tags["outcome"] == "killed" else 0,
+        boot_s=run.data.metrics.get("phase_boot_s"),
+        setup_s=run.data.metrics.get("phase_setup_s"),
     )
 
 

@@ -68,7 +68,11 @@ class RecordedOutcome(Frozen):
     recorded_at: str
     """ISO 8601, UTC."""
     num_repeats: int = 0
-    """Repeats that had begun; counted where it was `killed` only, which may be the box's fault or the training's."""
+    """Repeats that had begun; looked up where it was `killed` only, which may be the box's fault or the training's."""
+    boot_s: float | None = None
+    """Of a box that was launched for it: until it ran our script. Null: none was, or it does not say."""
+    setup_s: float | None = None
+    """Of that box: installing, and fetching code and data, until it trained."""
 
 
 def receipt_sha256(receipt: Receipt) -> str:
