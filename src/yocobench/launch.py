@@ -34,9 +34,9 @@ POLL_S = 0.5
 def main(cfg: Config) -> int:
     """Launch what is missing, at most `parallelism` cells at once."""
     root, launcher = config.root(), build_launcher(cfg.launcher)
-    missing = [] if launcher.is_free else [c for c in cells(cfg, root) if not recorded(c.spec, cfg.launcher.name, root)]
-    started = worthwhile(missing, cfg, root)
     receipt.set_aside(root)
+    missing = [] if launcher.is_free else [cell for cell in cells(cfg, root) if not _has_number(cell.spec, cfg, root)]
+    started = worthwhile(missing, cfg, root)
     for cell in started:
         path_of(cell.spec, root).unlink(missing_ok=True)  # a receipt without a number: DVC takes its cell up again
     if launcher.parallelism > 1:
@@ -122,6 +122,11 @@ def cells(cfg: Config, root: Path) -> Iterator[PlannedCell]:
 def path_of(spec: CellSpec, root: Path) -> Path:
     """Where DVC keeps the cell's receipt (dvc.yaml)."""
     return root / receipt.STUDY / spec.workload.name / spec.subset / f"{spec.instance}.json"
+
+
+def _has_number(spec: CellSpec, cfg: Config, root: Path) -> bool:
+    """Its receipt is there; or was, and its stage, killed before it could, will hand it back (train.py)."""
+    return recorded(spec, cfg.launcher.name, root) or (not cfg.force and receipt.aside(spec, root) is not None)
 
 
 def recorded(spec: CellSpec, launcher: str, root: Path) -> bool:
