@@ -191,8 +191,15 @@ def test_price_storage_and_the_bill_of_a_measurement_are_as_by_hand():
     assert (found.price.usd_per_hour, found.price.as_of, found.price.region) == (Decimal("0.36"), DAY, "us-east-1")
     assert found.storage_usd_per_hour == Decimal("0.01")  # 73 GiB x 0.10 USD / 730 h
     assert found.burst_surcharge_usd_per_hour == 0
-    # 60 + 240 s, three repeats of 25 s and 30 s around each: 465 s at 0.36 USD/h.
-    assert found.measure_bill_usd == Decimal("0.0465")
+    # 60 + 240 s, three repeats of 25 s and 30 s around each: 465 s at 0.36 + 0.01 USD/h.
+    assert round(found.measure_bill_usd, 6) == Decimal("0.047792")
+
+
+def test_a_public_address_is_paid_for_the_job_and_for_its_measurement():
+    address = {"price_usd_per_hour": "0.005", "source": "made up for tests", "as_of": DAY}
+    found = made(priced=prices(public_ipv4=address))
+    assert found.public_ipv4_usd_per_hour == Decimal("0.005")
+    assert found.measure_bill_usd == Decimal("0.0484375")  # 465 s at 0.375 USD/h
 
 
 def test_a_region_without_a_price_of_storage_has_an_unknown_one():
@@ -205,8 +212,8 @@ def test_a_region_without_a_price_of_storage_has_an_unknown_one():
 
 
 def test_a_neuron_measurement_pays_for_its_compilation():
-    # 465 + 1200 s at 0.36 USD/h.
-    assert made("trn1.2xlarge", kind="neuron").measure_bill_usd == Decimal("0.1665")
+    # 465 + 1200 s at 0.37 USD/h.
+    assert made("trn1.2xlarge", kind="neuron").measure_bill_usd == Decimal("0.171125")
 
 
 def test_a_burstable_type_pays_for_credits_above_its_baseline():

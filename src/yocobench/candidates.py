@@ -72,10 +72,11 @@ def candidate(
         price=price,
         tariffs=_tariffs(instance, study, prices),
         storage_usd_per_hour=_storage(study, prices),
+        public_ipv4_usd_per_hour=prices.address_usd_per_hour,
         burst_surcharge_usd_per_hour=_burst(instance),
         is_cpu_only=planned.spec.kind == "cpu",
         can_be_chosen=not instance.detect and price is not None and equal is not False,
-        measure_bill_usd=_measure_bill(planned, study, price),
+        measure_bill_usd=_measure_bill(planned, study, price, prices),
         cell_key=planned.spec.key,
         equal_work=equal,
         energy_j_per_million_samples=evidences.energy_j_per_million_samples(evidence),
@@ -184,8 +185,8 @@ def _burst(instance: Instance) -> Decimal | None:
     )
 
 
-def _measure_bill(planned: PlannedCell, study: Study, price: Price | None) -> Decimal | None:
-    """What one measured cell would cost: boot, set-up and all repeats at their cap."""
+def _measure_bill(planned: PlannedCell, study: Study, price: Price | None, prices: PriceList) -> Decimal | None:
+    """What one measured cell would cost, volume and address included: boot, set-up and all repeats at their cap."""
     if price is None or planned.exclusion is not None:
         return None
     protocol = study.protocol
@@ -193,4 +194,5 @@ def _measure_bill(planned: PlannedCell, study: Study, price: Price | None) -> De
     seconds += protocol.repeats * (protocol.max_measure_s + REPEAT_OVERHEAD_S)
     if planned.spec.kind == "neuron":
         seconds += study.assume.neuron_compile_s
-    return cost.cost_usd(seconds, price.usd_per_hour)
+    beside = (_storage(study, prices) or 0) + (prices.address_usd_per_hour or 0)
+    return cost.cost_usd(seconds, price.usd_per_hour + beside)

@@ -144,10 +144,9 @@ def _gather(
     references = evidence.references([one for row in everything for one in row])
     found = [evidence.largest(row) for row in everything]
     estimator = estimates.estimator_for(workload, known)
-    address = {"public_ipv4_usd_per_hour": snapshot.address_usd_per_hour}
     return Gathered(
         terms=terms(cfg, workload),
-        candidates=[candidate(one, cfg, snapshot, estimator, references).model_copy(update=address) for one in found],
+        candidates=[candidate(one, cfg, snapshot, estimator, references) for one in found],
         references=references,
         fits=[fit for one in found if (fit := evidence.subset_fit(one)) is not None],
     )

@@ -24,6 +24,10 @@ OLDER = ("yocobench.prices/1",)
 """Schemas that are read as they are: what they lack is optional."""
 SNAPSHOT = Path("data/prices.json")
 HOURS_PER_YEAR = 8760
+HOURS_PER_MONTH = 730
+"""As AWS turns a GB-month into hours (EBS pricing)."""
+MIN_BILLED_S = 60.0
+"""EC2 bills by the second, at least a minute a start (RunInstances and StartInstances, EC2 API reference)."""
 
 
 def _text(value: Any) -> Any:

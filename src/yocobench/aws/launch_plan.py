@@ -6,14 +6,11 @@ import math
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from yocobench.pricelist import PriceList
+from yocobench.pricelist import HOURS_PER_MONTH, MIN_BILLED_S, PriceList
 from yocobench.schema import Protocol, UsageClass
 
-HOURS_PER_MONTH = 730  # as AWS turns a GB-month into hours
 END_ALLOWANCE_S = 600
 """From the wall clock's end to the box's: boot before the timer is set, power-off after it."""
-MIN_BILLED_S = 60
-"""EC2 bills by the second, at least a minute a start (RunInstances and StartInstances reference)."""
 
 
 @dataclass(frozen=True)
@@ -95,5 +92,5 @@ def worst_case_usd(usd_per_hour: Decimal, wall_clock: float) -> Decimal:
 
 def bill(usd_per_hour: Decimal, lived_s: float) -> tuple[float, Decimal]:
     """(billed seconds, USD) of a box that lived so long."""
-    billed_s = max(float(MIN_BILLED_S), lived_s)
+    billed_s = max(MIN_BILLED_S, lived_s)
     return billed_s, (usd_per_hour * Decimal(billed_s) / 3600).quantize(Decimal("0.000001"))

@@ -10,10 +10,8 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from yocobench.pricelist import HOURS_PER_MONTH, MIN_BILLED_S
 from yocobench.selection.model import Candidate, Terms
-
-MINIMUM_BILLED_S = 60.0
-HOURS_PER_MONTH = 730
 
 
 def storage_usd_per_hour(volume_gib: float, usd_per_gib_month: Decimal) -> Decimal:
@@ -64,7 +62,7 @@ def usd_per_hour(candidate: Candidate) -> Decimal | None:
 
 def billed_s(total_s: float) -> float:
     """Seconds on the bill. Fractions of a second are kept: they are far below a cent."""
-    return max(MINIMUM_BILLED_S, total_s)
+    return max(MIN_BILLED_S, total_s)
 
 
 def cost_usd(total_s: float, hourly_usd: Decimal) -> Decimal:

@@ -15,6 +15,7 @@ from decimal import Decimal
 import numpy as np
 from scipy.special import ndtri, stdtrit
 
+from yocobench.pricelist import MIN_BILLED_S
 from yocobench.selection import cost
 from yocobench.selection.model import Candidate, OneOff, Price, Rate, Terms
 from yocobench.selection.objectives import Floats, Objective
@@ -66,7 +67,7 @@ def score(candidate: Candidate, terms: Terms, objective: Objective) -> Scored:
     train_s = terms.job_samples * cost.time_factor(candidate, terms) / rates
     total_draws = one_off_draws(candidate.one_off, candidate.instance) + train_s
     bill = None if hourly is None else cost.cost_usd(total_s, hourly)
-    bills = None if hourly is None else np.maximum(total_draws, cost.MINIMUM_BILLED_S) * hourly_draws(candidate) / 3600
+    bills = None if hourly is None else np.maximum(total_draws, MIN_BILLED_S) * hourly_draws(candidate) / 3600
     return Scored(
         candidate=candidate,
         one_off_h=candidate.one_off.total_s / 3600,

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import inf
 
+from yocobench.pricelist import MIN_BILLED_S
 from yocobench.selection import cost
 from yocobench.selection.model import Terms
 from yocobench.selection.objectives import Objective
@@ -204,7 +205,7 @@ def _job_places(all_lines: list[Line], at: Setting, mine: Line) -> list[float]:
         slope = mine.hours_per_sample * mine_w - line.hours_per_sample * line_w
         if slope:
             crossing = (line.one_off_h * line_w - mine.one_off_h * mine_w) / slope
-            if min(mine.hours(crossing), line.hours(crossing)) * 3600 > cost.MINIMUM_BILLED_S:
+            if min(mine.hours(crossing), line.hours(crossing)) * 3600 > MIN_BILLED_S:
                 places.append(crossing)
     return places
 
@@ -252,7 +253,7 @@ def speed_up_to_win(line: Line, winner: Line, at: Setting) -> float | None:
     """Factor by which a loser's training must be faster to draw level within the limits; null: no factor would do."""
     allowed_h = min(at.deadline_h, at.budget_usd / line.hourly_usd, at.value(winner) / line.hourly_usd**at.weight)
     steady_h = allowed_h - line.one_off_h
-    if steady_h <= 0 or allowed_h * 3600 < cost.MINIMUM_BILLED_S:
+    if steady_h <= 0 or allowed_h * 3600 < MIN_BILLED_S:
         return None
     factor = at.samples * line.hours_per_sample / steady_h
     return factor if factor > 1 else None
