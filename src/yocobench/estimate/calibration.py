@@ -19,6 +19,7 @@ from yocobench.schema import AcceleratorKind, Frozen, Precision
 
 VERSION = 2
 MAX_TAKEN = 0.9
+"""Others' share of the CPU time that is believed at most: beyond it the correction would be all there is."""
 FILE = Path("mlruns") / "calibration"
 
 
