@@ -7,13 +7,14 @@ import time
 from decimal import Decimal
 from typing import Any
 
-from yocobench.aws import boxes, watch
+from yocobench.aws import boxes, session, watch
 from yocobench.aws.launch_plan import bill
 from yocobench.aws.ledger import Entry, Ledger, now
 from yocobench.bench.measurement import Outcome
 
-SETTLE_S = 60.0
-"""A box that was asked for so recently may not be listed yet: EC2's answers are eventually consistent."""
+SETTLE_S = session.READ_TIMEOUT_S + 60.0
+"""A box that was asked for so recently may not be listed yet: the request may be under way until it times out, and
+EC2's answers are eventually consistent."""
 UNTAGGED_LIFE = dt.timedelta(hours=24)
 """A box of ours whose expires-at tag cannot be read is taken to be this old at most."""
 
