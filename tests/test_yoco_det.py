@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from coco_images import write_split
+from yocobench.bench import physical
 from yocobench.bench.data.images import CocoSplit
 from yocobench.bench.workloads.detection import loader
 from yocobench.bench.workloads.yoco_det import YocoDet
@@ -35,7 +35,7 @@ def small(**changes: object) -> YocoDet:
 def test_loaders_are_many_beside_an_accelerator_that_torch_xla_drives(
     installed: object, expected: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(psutil, "cpu_count", lambda logical: 16)
+    monkeypatch.setattr(physical, "usable", lambda: 16)
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
     monkeypatch.setattr(loader.torch.accelerator, "is_available", lambda: False)
     monkeypatch.setattr(loader, "find_spec", lambda name: installed if name == "torch_xla" else None)

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import psutil
 
+from yocobench.bench import physical
 from yocobench.bench.measurement import Detected
 from yocobench.schema import AcceleratorKind, Instance, Precision
 
@@ -49,7 +50,7 @@ def _detect(imds_url: str) -> Detected:
         cpu_model=cpu_model,
         cpu_flags=flags,
         vcpus=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
-        physical_cores=psutil.cpu_count(logical=False) or os.cpu_count() or 1,
+        physical_cores=physical.usable(),
         memory_bytes=_memory_limit_bytes(),
         kind=kind,
         accelerator_name=name,

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-import psutil
 import torch
 from torch import Tensor, nn
 
+from yocobench.bench import physical
 from yocobench.schema import AcceleratorKind, Precision
 
 MAX_GRADIENT_NORM = 1.0
@@ -33,13 +33,17 @@ def local_rank() -> int:
     return int(os.environ.get("LOCAL_RANK", "0"))
 
 
+def local_size() -> int:
+    """How many training processes this box has."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
 def default_threads() -> int:
-    """One thread for each physical core, shared between this box's training processes.
+    """One thread for each physical core that may be used, shared between this box's training processes.
 
     SMT siblings share the vector units that training saturates.
     """
-    cores = psutil.cpu_count(logical=False) or 1
-    return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    return max(1, physical.usable() // local_size())
 
 
 class Accelerator(Protocol):

@@ -15,15 +15,18 @@ import psutil
 import torch
 from torch import Tensor, nn
 
-from yocobench.bench.accelerators.base import MAX_GRADIENT_NORM, default_threads, map_tensors
+from yocobench.bench import physical
+from yocobench.bench.accelerators.base import MAX_GRADIENT_NORM, default_threads, local_rank, local_size, map_tensors
 from yocobench.schema import AcceleratorKind, Precision
 
 CGROUP = Path("/sys/fs/cgroup")
 CGROUP_FILES = (
-    (CGROUP / "memory.max", CGROUP / "memory.current"),
-    (CGROUP / "memory/memory.limit_in_bytes", CGROUP / "memory/memory.usage_in_bytes"),
+    (CGROUP / "memory.max", CGROUP / "memory.current", CGROUP / "memory.stat"),
+    (CGROUP / "memory/memory.limit_in_bytes", CGROUP / "memory/memory.usage_in_bytes", CGROUP / "memory/memory.stat"),
 )
-"""Limit and use of the container, as cgroups v2 and v1 tell them inside it."""
+"""Limit, use and its parts of the container, as cgroups v2 and v1 tell them inside it."""
+PAGE_CACHE = {"inactive_file", "active_file"}
+"""Parts of the use that the kernel gives back before it refuses memory: files that were read, a dataset's above all."""
 OUT_OF_MEMORY = ("can't allocate memory", "std::bad_alloc")
 # Parameters of glibc's mallopt (malloc.h).
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
@@ -57,6 +60,7 @@ class Device:
         """One thread for each physical core that is this process's, and memory that is kept."""
         keep_freed_memory()
         torch.set_num_threads(threads or default_threads())
+        physical.spread(torch.get_num_threads(), local_rank(), local_size())
         return torch.get_num_threads()
 
     def synchronize(self) -> None:
@@ -118,11 +122,16 @@ class Device:
         return peak if sys.platform == "darwin" else peak * 1024  # Linux counts KiB
 
     def available_memory_bytes(self) -> int:
-        """What the kernel would give without swapping, within the container's and the process's own limits."""
-        left = [int(psutil.virtual_memory().available)]
-        for limit, used in CGROUP_FILES:
+        """What the kernel would give without swapping, within the container's and the process's own limits.
+
+        Of several training processes on this box: an equal part of what they have together.
+        """
+        left = [int(psutil.virtual_memory().available) // local_size()]
+        for limit, used, parts in CGROUP_FILES:
             with contextlib.suppress(OSError, ValueError):  # no such controller here, or "max"
-                left.append(int(limit.read_text()) - int(used.read_text()))
+                unused = int(limit.read_text()) - int(used.read_text())
+                pairs = (line.split() for line in parts.read_text().splitlines())
+                left.append((unused + sum(int(size) for name, size in pairs if name in PAGE_CACHE)) // local_size())
         address_space, _ = resource.getrlimit(resource.RLIMIT_AS)
         if address_space != resource.RLIM_INFINITY:
             left.append(address_space - psutil.Process().memory_info().vms)

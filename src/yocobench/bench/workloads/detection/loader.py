@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from yocobench.bench import physical
 from yocobench.bench.accelerators.base import default_threads
 from yocobench.bench.data.images import CocoSplit
 from yocobench.bench.workloads.detection import augment
@@ -120,8 +121,9 @@ class _Collate:
         return collate([item for item in items if not isinstance(item, ValueError)], self.form)
 
 
-def _leave_interrupts_to_parent(_worker: int) -> None:
+def _start_worker(_worker: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the parent stops the workers
+    physical.release()
 
 
 def default_workers() -> int:
@@ -147,7 +149,7 @@ def stream(
         batch_sampler=_Shuffled(len(split.paths), batch_size, seed, rank, size),
         collate_fn=_Collate(form),
         num_workers=num_workers,
-        worker_init_fn=_leave_interrupts_to_parent,
+        worker_init_fn=_start_worker,
         # fork: no second import of torch. The workers never touch CUDA, so a parent that did is no danger.
         multiprocessing_context=("fork" if sys.platform == "linux" else "spawn") if num_workers else None,
         pin_memory=torch.cuda.is_available(),
