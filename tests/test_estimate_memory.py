@@ -56,6 +56,30 @@ def test_the_line_is_what_stays_plus_what_an_item_saves():
     assert line.per_item_bytes == pytest.approx(3 * 4096, rel=0.05)
 
 
+class Layered(Chain):
+    """A layer of 1024 x 8 outside two blocks of 4 and 2 MiB."""
+
+    def build(self):
+        class Model(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.before = nn.Linear(1024, 8, bias=False)
+                self.layers = nn.ModuleList([nn.Linear(8, 2**17, bias=False), nn.Linear(2**17, 4, bias=False)])
+
+            def forward(self, x):
+                for layer in (self.before, *self.layers):
+                    x = layer(x)
+                return x
+
+        return Model()
+
+
+def test_sharded_what_is_gathered_is_twice_the_root_and_four_times_the_largest_block():
+    line = need("fp32", Layered())
+    assert line.gathered_bytes == 2 * 8 * 1024 * 4 + 4 * 8 * 2**17 * 4
+    assert line.sharded(8).fixed_bytes == line.fixed_bytes / 8 + line.gathered_bytes
+
+
 def test_a_compiled_step_does_not_keep_what_only_elementwise_operations_read():
     # rows of 4 KiB: the batch, the results of both elementwise layers, one gradient that passes; the sigmoid's is read
     # by the tanh alone, so a compiler computes it again

@@ -27,7 +27,7 @@ def op(flops=0.0, moved=0.0, kind="matmul", **changes):
 
 
 def trace(*operations, optimizer=(), gradients=0):
-    return Trace(tuple(operations), tuple(optimizer), 1, 1.0, 1, 4, gradients, 8, 0, 0)
+    return Trace(tuple(operations), tuple(optimizer), 1, 1.0, 1, 4, gradients, 8, 0, 0, 0, 0)
 
 
 def test_an_operation_takes_the_longer_of_arithmetic_and_bytes():

@@ -141,7 +141,6 @@ def test_an_edit_of_the_users_own_module_is_other_work(study, tmp_path, monkeypa
     importlib.invalidate_caches()
     assert moved(before, keys(workload=mine, types=there)) == set(there)
     assert shipped == keys(types=there)
-    assert not (study / "mlruns/cache").exists()  # a stated micro-batch needs no trace
 
 
 @pytest.mark.parametrize("target", ["nowhere.at.all.Net", "Net", "sys.Net"])

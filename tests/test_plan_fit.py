@@ -115,6 +115,19 @@ def test_the_global_batch_stays_and_its_split_follows_the_memory():
 
 
 @pytest.mark.usefixtures("project")
+def test_a_stated_micro_batch_hides_no_model_that_is_too_large():
+    remember(fixed_mib=9 * 1024, per_item_mib=1)
+    stated = TOY.model_copy(update={"micro_batch_size": 2, "threads": 1})  # the same trace serves it
+    cell = planned("m5a.large", workload=stated)
+    assert cell.exclusion is not None
+    assert cell.exclusion.outcome == "does_not_fit"
+    untraceable = stated.model_copy(update={"args": {"fault": "untraceable"}})
+    assert planned("m5a.large", workload=untraceable).spec.micro_batch_size == 2
+    with pytest.raises(ValueError, match="cannot be traced"):
+        planned("m5a.large", workload=untraceable.model_copy(update={"micro_batch_size": None}))
+
+
+@pytest.mark.usefixtures("project")
 def test_what_just_misses_is_said_with_what_would_be_needed():
     # 6560 MiB of a budget of 6554: with the runtime's 440 and a tenth free, 7778 MiB are needed where 7771 are.
     remember(fixed_mib=6559, per_item_mib=1)

@@ -69,6 +69,26 @@ def test_a_model_too_large_for_one_gpu_is_spread_over_all_of_them():
         split(TOY, config.instance("trn1.2xlarge"), heavy, HOST)  # torch_xla does not spread it
 
 
+def test_a_model_too_large_for_one_gpu_is_spread_with_its_micro_batch_stated_too():
+    heavy = memory.MemoryNeed(fixed_bytes=40 * GIB, per_item_bytes=0.1 * GIB)
+    stated = TOY.model_copy(update={"micro_batch_size": 2})
+    assert split(stated, box(4), heavy, HOST) == Split(4, 2, 2, sharded=True)
+    with pytest.raises(TooLarge):
+        split(stated, box(1), heavy, HOST)
+    # 1 + 16 x 1 GiB are too much for 16 GiB, which the run finds out; one item fits, so nothing is spread.
+    large = memory.MemoryNeed(fixed_bytes=GIB, per_item_bytes=GIB)
+    assert split(TOY.model_copy(update={"micro_batch_size": 16}), box(1), large, HOST) == Split(1, 16, 1)
+
+
+def test_what_a_sharded_model_gathers_has_to_fit_beside_its_share():
+    # 40 GiB over 4 are 10 each; 4 more fit into 0.9 x 16 - 0.7 = 13.7 GiB not even for one item of 0.1.
+    heavy = memory.MemoryNeed(fixed_bytes=40 * GIB, per_item_bytes=0.1 * GIB, gathered_bytes=4 * GIB)
+    with pytest.raises(TooLarge):
+        split(TOY, box(4), heavy, HOST)
+    assert split(TOY, box(8), heavy, HOST).sharded  # 5 + 4
+    assert heavy.peak_bytes(1) == int(40.1 * GIB)  # unsharded, nothing is gathered
+
+
 def test_cpu_processes_share_the_memory():
     two = TOY.model_copy(update={"processes": 2})
     need = memory.MemoryNeed(fixed_bytes=GIB, per_item_bytes=0.45 * GIB)

@@ -49,6 +49,8 @@ class Toy(Workload):
         return nn.Linear(self.width, self.width)
 
     def loss(self, model: nn.Module, batch: Tensor) -> Tensor:
+        if self.fault == "untraceable":
+            float(batch[0, 0])
         kept = torch.ones(len(batch) * self.item_mib, 2**18)  # 2**18 floats are a MiB
         return ((model(batch) - batch) ** 2).mean() + 0 * kept[:1].sum()
 

@@ -21,6 +21,7 @@ from yocobench.bench.data.manifest import digest, read_manifest, subset_items
 from yocobench.bench.measurement import Detected
 from yocobench.code_digest import code_md5
 from yocobench.estimate import traces
+from yocobench.estimate.memory import MemoryNeed
 from yocobench.estimate.split import TooLarge, smallest, split
 from yocobench.pricelist import Offer, PriceList
 from yocobench.schema import (
@@ -30,6 +31,7 @@ from yocobench.schema import (
     DataKind,
     Frozen,
     Instance,
+    Precision,
     Study,
     Subset,
     WorkloadConfig,
@@ -67,9 +69,8 @@ def plan_cell(
     precision = chip.precision if chip else hardware.precision(detected)
     shared, exclusion = smallest(workload), exclude(instance, study.region, _offer(instance, study.region, root))
     if exclusion is None:
-        need = None if workload.micro_batch_size else traces.memory_need(workload, precision)
         try:
-            shared = split(workload, instance, need, detected)
+            shared = split(workload, instance, _memory_need(workload, precision), detected)
         except TooLarge as found:
             shared, stated = found.split, instance.hardware or instance.training
             micro = shared.micro_batch_size
@@ -93,6 +94,16 @@ def plan_cell(
         host_id=detected.host_id if instance.detect else None,
     )
     return PlannedCell(spec=spec, exclusion=exclusion)
+
+
+def _memory_need(workload: WorkloadConfig, precision: Precision) -> MemoryNeed | None:
+    """Null for a model that cannot be traced, where the micro-batch is stated. Raises ValueError where it is not."""
+    try:
+        return traces.memory_need(workload, precision)
+    except ValueError:
+        if workload.micro_batch_size is None:
+            raise
+        return None
 
 
 def _offer(instance: Instance, region: str, root: Path) -> Offer | None:

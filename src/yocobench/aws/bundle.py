@@ -133,7 +133,7 @@ def _cell_files(spec: CellSpec, instance: Instance, root: Path, region: str) -> 
     yield "data/prices.json", root / "data/prices.json"
     # How the batch is split was traced here, with this torch; the box's own might see it differently.
     for path in traces.memory_files(spec.workload, spec.precision):
-        if (root / path).is_file():  # none where the micro-batch was stated, not traced
+        if (root / path).is_file():  # none where the model cannot be traced, and its micro-batch is stated
             yield path.as_posix(), root / path
     yield from _vendored(spec.workload)
 

@@ -136,23 +136,23 @@ def shard(model: nn.Module, device: torch.device, size: int) -> nn.Module:
     from torch.distributed.fsdp import fully_shard  # 0.6 s to import, for every measured process
 
     mesh = init_device_mesh(device.type, (size,))
-    for block in _blocks(model):
+    for block in blocks(model):
         fully_shard(block, mesh=mesh)
     fully_shard(model, mesh=mesh)
     return model
 
 
-def _blocks(model: nn.Module) -> Iterator[nn.Module]:
+def blocks(model: nn.Module) -> Iterator[nn.Module]:
     """The members of the outermost lists and sequences: a model's layers, as nearly every model is written."""
     for child in model.children():
         if isinstance(child, nn.ModuleList | nn.Sequential):
             for member in child.children():
                 if isinstance(member, nn.ModuleList | nn.ModuleDict):
-                    yield from _blocks(member)
+                    yield from blocks(member)
                 elif any(True for _ in member.parameters()):
                     yield member
         else:
-            yield from _blocks(child)
+            yield from blocks(child)
 
 
 def reduction(replica: Replica, now: bool) -> AbstractContextManager[Any]:

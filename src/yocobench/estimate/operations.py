@@ -64,6 +64,10 @@ class Trace:
     """Most bytes alive at once beside parameters, gradients and optimiser state: batch, saved and passing tensors."""
     peak_fused_activation_bytes: int
     """The same for a compiled step, which does not write out what only elementwise operations read."""
+    root_bytes: int
+    """Weights outside all blocks (bench/parallel.py): embeddings and head, say."""
+    block_bytes: int
+    """Weights of the largest block."""
 
     def peak_bytes(self, compiled: bool) -> int:
         """Most bytes alive at once beside parameters, gradients and optimiser state, of a compiled or an eager step."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from dataclasses import dataclass
 
@@ -50,35 +49,37 @@ class TooLarge(Exception):
 
 
 def split(workload: WorkloadConfig, instance: Instance, need: memory.MemoryNeed | None, detected: Detected) -> Split:
-    """The split with the largest micro-batch that fits. Raises TooLarge when none does.
+    """The split with the largest micro-batch that fits, or with the stated one. Raises TooLarge when not even 1 fits.
 
-    `need` is null where the workload states its micro-batch. Of a model too large for a device, the weights are spread
-    over the processes where there are several (not on Neuron, whose stack for Trn1 has no such way). Raises ValueError
-    for numbers that do not divide each other.
+    A stated one may be tried where the need says that it is too much: the run finds what fits (bench/fit.py). `need`
+    is null where the model cannot be traced and the micro-batch is stated. Of a model too large for a device, the
+    weights are spread over the processes where there are several (not on Neuron, whose stack for Trn1 has no such way).
+    Raises ValueError for numbers that do not divide each other.
     """
     count = processes(workload, instance, detected)
     share = workload.global_batch_size // count
-    if workload.micro_batch_size is not None:
-        micro = min(workload.micro_batch_size, share)
-        if share % micro:
-            shared = f" shared by {count} processes" if count > 1 else ""
-            raise ValueError(
-                f"conf/workload/{workload.name}.yaml: micro_batch_size {micro} does not divide "
-                f"global_batch_size {workload.global_batch_size}{shared}"
-            )
-        return Split(count, micro, share // micro)
-    assert need is not None
+    stated = None if workload.micro_batch_size is None else min(workload.micro_batch_size, share)
+    if stated is not None and share % stated:
+        shared = f" shared by {count} processes" if count > 1 else ""
+        raise ValueError(
+            f"conf/workload/{workload.name}.yaml: micro_batch_size {stated} does not divide "
+            f"global_batch_size {workload.global_batch_size}{shared}"
+        )
+    if need is None:
+        assert stated is not None
+        return Split(count, stated, share // stated)
     kind = memory.kind_of(instance, detected)
     available = memory.usable_bytes(instance, detected) or math.inf
     if kind == "cpu":
         available /= count
     needs = [need]
     if count > 1 and kind != "neuron":
-        needs.append(dataclasses.replace(need, fixed_bytes=need.fixed_bytes / count))
+        needs.append(need.sharded(count))
     for one in needs:
         fitting = memory.largest_fit(one, share, available, kind)
         if fitting is not None:
-            return Split(count, fitting, share // fitting, sharded=one is not need)
+            micro = stated or fitting
+            return Split(count, micro, share // micro, sharded=one is not need)
     raise TooLarge(Split(count, 1, share), memory.device_bytes(needs[-1].peak_bytes(1), kind), available)
 
 

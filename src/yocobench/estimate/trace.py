@@ -19,6 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
+from yocobench.bench.parallel import blocks
 from yocobench.bench.workloads.base import Workload
 from yocobench.estimate.alive import Alive, is_condensed, key_of
 from yocobench.estimate.fused import FusedLayers
@@ -73,6 +74,7 @@ def trace_module(
         first = str(error).strip().splitlines()[0]
         raise ValueError(f"{type(module).__name__} cannot be traced on the meta device: {first}") from error
     gradients = [p.grad for p in parameters if p.grad is not None]
+    root_bytes, block_bytes = _groups(module)
     batch_bytes = sum(t.nbytes for t in tree_leaves(batch) if isinstance(t, Tensor))
     return Trace(
         operations=merge(counter.operations),
@@ -85,7 +87,17 @@ def trace_module(
         optimizer_state_bytes=_state_bytes(optimizer),
         peak_activation_bytes=int(counter.alive.eager.peak_bytes) + batch_bytes,
         peak_fused_activation_bytes=int(counter.alive.fused.peak_bytes) + batch_bytes,
+        root_bytes=root_bytes,
+        block_bytes=block_bytes,
     )
+
+
+def _groups(module: nn.Module) -> tuple[int, int]:
+    """Bytes of the weights that sharding gathers at once: those outside all blocks, and the largest block's."""
+    held = [{id(p): p.nbytes for p in block.parameters()} for block in blocks(module)]
+    inside = {key for block in held for key in block}
+    root = sum(p.nbytes for p in module.parameters() if id(p) not in inside)
+    return root, max((sum(block.values()) for block in held), default=0)
 
 
 def _run(module: nn.Module, loss_fn: Callable[[nn.Module, Any], Tensor], batch: Any, counter: _Counter) -> None:

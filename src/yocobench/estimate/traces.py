@@ -25,7 +25,12 @@ TRACERS = [Path(__file__).with_name(f"{name}.py") for name in ("trace", "fused",
 
 def trace(workload: WorkloadConfig, micro_batch_size: int, low_precision: bool) -> Trace:
     """The step of a workload at a micro-batch. Raises ValueError when it cannot be built or traced."""
-    return _trace(workload.model_dump_json(by_alias=True), micro_batch_size, low_precision)
+    return _trace(_traced(workload).model_dump_json(by_alias=True), micro_batch_size, low_precision)
+
+
+def _traced(workload: WorkloadConfig) -> WorkloadConfig:
+    """Without what a trace does not depend on: one serves all settings that a tuning tries."""
+    return workload.model_copy(update={"micro_batch_size": None, "threads": None, "processes": None})
 
 
 def memory_need(workload: WorkloadConfig, precision: Precision) -> memory.MemoryNeed:
@@ -57,7 +62,7 @@ def _trace(workload_json: str, micro_batch_size: int, low_precision: bool) -> Tr
 
 def _path(workload: WorkloadConfig, micro_batch_size: int, low_precision: bool) -> Path:
     known = hashlib.sha256(f"{code_md5(workload)} {micro_batch_size} {low_precision}".encode())
-    known.update(workload.model_dump_json(by_alias=True).encode())
+    known.update(_traced(workload).model_dump_json(by_alias=True).encode())
     for path in TRACERS:
         known.update(path.read_bytes())
     return CACHE / f"trace-{known.hexdigest()[:16]}.json"
