@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 import examples
-from test_candidates import ESTIMATE, made, outcome, repeat
+from test_candidates import ESTIMATE, RETIRED, made, outcome, repeat, study
+from yocobench import config
 from yocobench.bench.measurement import Source
 from yocobench.tracking import RecordedOutcome, open_store
 
@@ -56,3 +57,21 @@ def test_the_phases_of_a_box_come_back_from_the_store(tracked):
     store.log_receipt(launched.model_copy(update={"measurement": measurement}), None, [])
     (found,) = store.fetch_outcomes([launched.cell_key])[launched.cell_key]
     assert (found.boot_s, found.setup_s) == (41.5, 110.0)
+
+
+def test_a_type_that_trains_on_conditions_says_which_and_that_it_would_time_out():
+    asked = study("protocol.timeout_s=900")
+    conditions, timing_out = made("trn1.2xlarge", kind="neuron", asked=asked).warnings
+    training = config.instance("trn1.2xlarge").training
+    assert conditions == f"trains on conditions only: {training.reason} ({training.source}, {training.as_of})"
+    # 900 s for all else, and a compilation twice as long as the 1200 s assumed
+    assert timing_out.startswith("no box would be started to measure it: protocol.timeout_s (900) would end it")
+    assert timing_out.endswith("raise protocol.timeout_s in params.yaml to 3300")
+
+
+def test_time_enough_or_a_number_leaves_the_condition_and_an_exclusion_leaves_nothing():
+    patient = made("trn1.2xlarge", kind="neuron", asked=study("protocol.timeout_s=3300"))
+    assert [text.partition(":")[0] for text in patient.warnings] == ["trains on conditions only"]
+    known = made("trn1.2xlarge", repeat(100), kind="neuron", asked=study("protocol.timeout_s=900"))
+    assert [text.partition(":")[0] for text in known.warnings] == ["trains on conditions only"]
+    assert made("trn1.2xlarge", kind="neuron", exclusion=RETIRED).warnings == ()

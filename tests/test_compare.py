@@ -102,6 +102,6 @@ def test_scenarios_say_what_was_changed_and_what_was_decided():
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in out.getvalue().splitlines() if "│" in line]
     # 3.6 million images at 10 per second are 100 h, at 0.1 USD 10 USD.
     assert rows == [
-        ["restrict.instances=[slow]", "yoco-det", "measured", "slow", "100", "10", "100 %"],
+        ["restrict.instances=[slow]", "yoco-det", "measured", "slow", "100", "10.0", "100 %"],
         ["objective=fastest", "yoco-det", "infeasible", "none", "", "", ""],
     ]

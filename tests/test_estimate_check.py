@@ -29,7 +29,8 @@ def modelled_rate() -> float:
 
 def measured(step_s: float, instance: str = "g4dn.xlarge", source: Source = "measured", **changes: object) -> Receipt:
     """Two repeats of equal steps of 64 items."""
-    base = examples.receipt((examples.repeat(0, step_s), examples.repeat(1, step_s)), instance, source=source)
+    repeats = tuple(examples.repeat(number, step_s, samples_per_step=64) for number in (0, 1))
+    base = examples.receipt(repeats, instance, source=source)
     cell = {
         "workload": workload(),
         "precision": "fp16",
@@ -86,6 +87,18 @@ def test_only_what_was_measured_and_can_be_estimated_is_checked():
     failed = examples.receipt(repeats=(), outcome="out_of_memory", reason="16 GiB")
     cannot_train = measured(0.1, "inf1.xlarge")
     assert leave_one_out([measured(0.1, source="replayed"), failed, cannot_train], Calibration()) == []
+
+
+def test_the_measured_rate_of_a_check_is_the_one_that_the_decision_states(project):
+    # 64 tokens in 1 s and in 2 s: the mean of the rates is 48 a second, and not 64 over the mean step of 1.5 s.
+    one = measured(1.0)
+    repeats = tuple(examples.repeat(number, step_s, samples_per_step=64) for number, step_s in ((0, 1.0), (1, 2.0)))
+    one = one.model_copy(update={"measurement": one.measurement.model_copy(update={"repeats": repeats})})
+    receipt.write(one, project / "results/receipts/wide/smoke/g4dn.xlarge.json")
+    [found] = estimates.checks(project, Calibration())
+    assert found.rates is not None
+    assert found.rates.measured == pytest.approx(48.0)
+    assert "measured 48.0 samples/s" in found.line
 
 
 def test_a_receipt_that_no_catalogue_knows_has_a_line_and_breaks_nothing(project):

@@ -79,32 +79,32 @@ def test_the_answer_stands_first_with_verdict_bill_time_and_baseline(read, decis
     start = read.text[: read.text.index("Time against cost")]
     assert decision.sentence in start
     assert "provisional, best with" in start
-    assert "Bill 10 USD, whole job Time 100 hours Speed-up 1 times slow Saving 0 % of slow's bill" in start
+    assert "Bill 10.0 USD, whole job Time 100 hours Speed-up 1 times slow Saving 0 % of slow's bill" in start
 
 
 def test_each_candidate_has_its_hand_computed_numbers(read):
     # quick: 3.6e6 / 100 per second = 10 h, and 1 h before that; 11 h at 2 USD. guess: 5 h at 2.02 USD.
-    assert "quick replayed 100 11 22 9.09" in read.text
-    assert re.search(r"guess estimated ~200 133 to 300 ~5 3\.3\d to 7\.[45]\d ~10\.1 ", read.text)
-    assert "here measured 50 20" in read.text
+    assert "quick replayed 100 11.0 22.0 9.09" in read.text
+    assert re.search(r"guess estimated ~200 133 to 300 ~5\.00 3\.3\d to 7\.[45]\d ~10\.1 ", read.text)
+    assert "here measured 50.0 20.0" in read.text
     assert "this <machine>" in read.text
 
 
 def test_estimates_carry_a_tilde_and_timed_numbers_do_not(read):
     assert "~10.1" in read.text
-    assert "~11 " not in read.text
-    assert "~22 " not in read.text
+    assert "~11.0 " not in read.text
+    assert "~22.0 " not in read.text
 
 
 def test_the_bill_is_split_by_time(read):
     # quick: 1 of 11 h is set-up: 2 of 22 USD, 9.1 %.
-    assert "quick 1 2.00 USD 10 20.00 USD 9.1 %" in read.text
+    assert "quick 1.00 2.00 USD 10.0 20.00 USD 9.1 %" in read.text
 
 
 def test_the_share_of_the_one_off_part_is_as_sure_as_its_hours(read):
     # guess has no one-off part: 0 of its ~5 h. quick was timed: 1 h of 11.
-    assert re.search(r"guess ~0 ~0 USD ~5 ~10\.10 USD ~0\.0 %", read.text)
-    assert re.search(r"quick 1 2\.00 USD 10 20\.00 USD 9\.1 %", read.text)
+    assert re.search(r"guess ~0 ~0 USD ~5\.00 ~10\.10 USD ~0\.0 %", read.text)
+    assert re.search(r"quick 1\.00 2\.00 USD 10\.0 20\.00 USD 9\.1 %", read.text)
 
 
 def test_what_would_change_it_and_what_to_measure_next_are_there(read, decision):
@@ -155,7 +155,7 @@ def test_every_chart_has_a_text_alternative(read):
     named = {one["id"] for _, one in read.elements if "id" in one}
     for plot in plots:
         assert {plot["aria-labelledby"], plot["aria-describedby"]} <= named
-    words = "slow is chosen. On the Pareto front, fastest first: guess ~5 h ~10.10 USD; slow 100 h 10.00 USD."
+    words = "slow is chosen. On the Pareto front, fastest first: guess ~5.00 h ~10.10 USD; slow 100 h 10.00 USD."
     assert words in read.text
     assert "Not drawn, without a price: here." in read.text
     assert "Excluded: old (reasons below)." in read.text

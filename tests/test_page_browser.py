@@ -199,12 +199,12 @@ def test_what_an_estimate_misses_a_limit_by_is_an_estimate(shown):
         const terms = { samples: 6, deadline: 5, budget: Infinity, cost_weight: 1 };
         return sentence(decide({ rows: [row] }, terms), terms, "");
     """  # 6 h of 5 h
-    assert shown.run(say, "estimated") == "Nothing fits within 5 h. x comes closest, ~20 % over: ~6 h, ~6.00 USD."
-    assert shown.run(say, "measured") == "Nothing fits within 5 h. x comes closest, 20 % over: 6 h, 6.00 USD."
+    assert shown.run(say, "estimated") == "Nothing fits within 5 h. x comes closest, ~20.0 % over: ~6.00 h, ~6.00 USD."
+    assert shown.run(say, "measured") == "Nothing fits within 5 h. x comes closest, 20.0 % over: 6.00 h, 6.00 USD."
 
 
 def test_numbers_read_as_in_python(shown):
-    for value, text in ((0.9724, "0.972"), (7.0, "7"), (1.5, "1.50"), (12345.6, "12,346"), (99.97, "100")):
+    for value, text in ((0.9724, "0.972"), (7.0, "7.00"), (0, "0"), (1.5, "1.50"), (12345.6, "12,346"), (99.97, "100")):
         assert shown.run("return number(arguments[0])", value) == number(value) == text
 
 

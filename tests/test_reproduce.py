@@ -11,7 +11,9 @@ from hydra import compose, initialize_config_dir
 
 from conftest import REPOSITORY
 from plan_cases import write_text
+from test_estimate import HOST
 from yocobench import config, plan, prices, reproduce
+from yocobench.estimate.calibration import HostRates
 
 WHO = ("-c", "user.name=a", "-c", "user.email=a@b")
 
@@ -30,10 +32,10 @@ def study(project: Path) -> Path:
     return project
 
 
-def told(root: Path) -> list[str]:
+def told(root: Path, host: HostRates | None = None) -> list[str]:
     with initialize_config_dir(version_base=None, config_dir=str(root / "conf")):
         cfg = config.load(compose(config_name="config", overrides=["workloads=[yoco-lm]"]))
-    return reproduce.lines(cfg, prices.load(root / prices.SNAPSHOT), root)
+    return reproduce.lines(cfg, prices.load(root / prices.SNAPSHOT), root, host)
 
 
 def test_the_commit_is_that_of_the_code_and_study_not_of_the_results(study):
@@ -54,6 +56,12 @@ def test_the_dataset_the_prices_age_and_the_command_are_there(study):
     assert f"dataset text, subset smoke: md5 {md5}" in lines
     assert any(line.startswith("make decide") for line in lines)
     assert any(line.startswith("oldest price of 2026-07-20") for line in lines)
+
+
+def test_the_micro_benchmark_that_git_does_not_hold_is_named_with_its_day(study):
+    known = HOST.model_copy(update={"measured_at": "2026-11-24T02:31:02+00:00"})
+    assert any(line.startswith("micro-benchmark of this host of 2026-11-24 (mlruns/") for line in told(study, known))
+    assert not any("micro-benchmark" in line for line in told(study))
 
 
 def test_outside_of_a_checkout_no_commit_is_named(study):

@@ -50,7 +50,7 @@ def test_each_way_to_pay_has_its_bill_and_the_unknown_one_is_null(decision):
 def test_the_table_has_a_column_for_each_way_and_says_what_is_unknown(decision):
     assert paying.table(decision) == [
         ("slow", "1.10", "0.625", "0.700", "unknown"),
-        ("guess", "~2", "unknown", "unknown", "unknown"),
+        ("guess", "~2.00", "unknown", "unknown", "unknown"),
     ]
     missing, spot, reserved = paying.notes(decision)
     assert missing.startswith("Prices not on file for the region: Savings Plan. With AWS")

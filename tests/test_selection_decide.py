@@ -7,6 +7,7 @@ import pytest
 from selection_cases import DAY, candidate, terms, without_number
 from yocobench.schema import Restrict
 from yocobench.selection.decide import decide_workload
+from yocobench.selection.model import Background
 
 # 3.6 M samples: slow 10 h and 1.00 USD, middle 2 h and 2.00 USD, fast 1 h and 6.00 USD
 SLOW = candidate("slow", 100, "0.10", is_cpu_only=True)
@@ -32,7 +33,7 @@ def test_an_unknown_objective_lists_the_known_ones():
 def test_the_deadline_rules_out_the_slow_one():
     decision = decide_workload(THREE, terms(deadline_h=5))
     assert decision.chosen == "middle"
-    assert decision.row("slow").why == "10 h, 100 % over the deadline"
+    assert decision.row("slow").why == "10.0 h, 100 % over the deadline"
 
 
 def test_the_budget_rules_out_the_fast_one():
@@ -62,9 +63,47 @@ def test_infeasible_names_the_nearest_miss():
 def test_measured_says_how_it_compares_with_the_baseline():
     decision = decide_workload(THREE, terms(objective="fastest"))
     assert decision.sentence == (
-        "fast is the fastest: 1 h and 6.00 USD, 10 times as fast as slow at 600 % of its cost, "
+        "fast is the fastest: 1.00 h and 6.00 USD, 10.0 times as fast as slow at 600 % of its cost, "
         "probability of being the best 100 %."
     )
+
+
+def test_rivals_within_five_per_cent_of_the_cost_are_named_with_the_fastest_of_them():
+    # slow: 10 h, 1.00 USD; near: 1 h at 1.05 USD/h; half: 5 h at 0.206 USD/h, 1.03 USD; dear: 1 h at 1.06 USD/h.
+    near, half = candidate("near", 1000, "1.05"), candidate("half", 200, "0.206")
+    decision = decide_workload([SLOW, near, half, candidate("dear", 1000, "1.06")], terms())
+    assert decision.chosen == "slow"
+    said = "Within 5 % of its cost: half and near; the fastest of them, near, takes 1.00 h and costs 0.0500 USD more."
+    assert said in decision.sentence
+
+
+def test_rivals_within_five_per_cent_of_the_time_are_named_with_the_cheapest_of_them():
+    # fast: 1 h, 6.00 USD; near: 3.6e6 samples at 960 per second are 1.0417 h, at 2 USD/h 2.083 USD.
+    near = candidate("near", 960, "2", source="estimated")
+    decision = decide_workload([*THREE, near], terms(objective="fastest"))
+    assert decision.chosen == "fast"
+    said = "Within 5 % of its time: near; the cheapest of them, near, costs ~2.08 USD and takes ~0.0417 h more."
+    assert said in decision.sentence
+
+
+def test_a_near_rival_that_gains_nothing_is_only_named_and_one_beyond_a_limit_is_not():
+    # level: 10.2 h and 1.02 USD, neither cheaper nor faster than slow. near takes 1 h, but its 1.05 USD are too much.
+    level, near = candidate("level", 3.6e6 / 36720, "0.10"), candidate("near", 1000, "1.05")
+    decision = decide_workload([SLOW, level, near], terms(budget_usd=Decimal("1.04")))
+    assert "Within 5 % of its cost: level." in decision.sentence
+
+
+def test_what_an_answer_rests_on_is_told_with_it_and_changes_nothing():
+    told = Background(model="wide", data="data: mine", region="us-east-1", stale_prices=("slow",), warnings=("old",))
+    plain, decision = decide_workload(THREE, terms()), decide_workload(THREE, terms(), told)
+    assert (decision.model, decision.data, decision.region, decision.stale_prices) == (
+        "wide",
+        "data: mine",
+        "us-east-1",
+        ("slow",),
+    )
+    assert decision.warnings == ("old", *plain.warnings)
+    assert decision.rows == plain.rows
 
 
 def test_an_estimate_that_could_still_win_makes_it_provisional():
@@ -180,5 +219,5 @@ def test_two_candidates_of_one_name_are_refused():
 def test_a_loser_says_what_its_speed_and_its_price_do():
     assert (
         decide_workload(THREE, terms()).row("fast").why
-        == "10 times as fast at 60 times the hourly price: 6 times the cost"
+        == "10.0 times as fast at 60.0 times the hourly bill: 6.00 times the cost"
     )

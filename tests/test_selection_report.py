@@ -10,9 +10,10 @@ from rich.console import Console
 
 from selection_cases import DAY, candidate, terms, without_number
 from yocobench.selection import report, tables, wording
-from yocobench.selection.checked import Checked
+from yocobench.selection.checked import Checked, Rates
 from yocobench.selection.decide import decide_workload
 from yocobench.selection.decision import Advice, DecisionDocument, dump, load
+from yocobench.selection.model import Background
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def test_energy_has_a_column_only_where_some_machine_meters_it(decision):
     lines = [line for line in report.markdown((metered,), []).splitlines() if line.startswith("| ")]
     header, gpu, slow = (next(line for line in lines if line.strip("| *").startswith(name)) for name in NAMES)
     assert header.split(" | ")[-2] == "kJ per million images"
-    assert gpu.split(" | ")[-2] == "25"
+    assert gpu.split(" | ")[-2] == "25.0"
     assert slow.split(" | ")[-2] == ""
 
 
@@ -92,9 +93,9 @@ def test_the_page_has_the_sentence_first_then_the_table(decision):
 
 def test_estimates_carry_a_tilde_and_measurements_do_not(decision):
     cells = {row.instance: report.cells(row, decision) for row in decision.rows}
-    assert cells["guess"][2].startswith("~1 (")
+    assert cells["guess"][2].startswith("~1.00 (")
     assert cells["slow"][1] == "measured"
-    assert cells["slow"][2] == "10"
+    assert cells["slow"][2] == "10.0"
     assert cells["local"][3] == ""
 
 
@@ -125,6 +126,48 @@ def test_the_page_says_when_no_measurement_pays():
 def test_the_page_is_at_most_nine_columns_wide(decision):
     lines = report.markdown([decision], []).splitlines()
     assert max(line.count(" | ") + 1 for line in lines if line.startswith("|")) <= 9
+
+
+def test_the_pages_say_of_which_job_model_data_region_and_day_the_answer_is():
+    told = Background(model="width 0.35", data="data: mine", region="us-east-1", stale_prices=("slow",))
+    one = decide_workload([candidate("slow", 100, "0.10")], terms(deadline_h=72.0), told)
+    block, page = report.readme_block([one]), report.markdown([one], [])
+    assert "| yoco-det | 3.60 million images | measured | **slow** | 10.0 | 1.00 | 1 | 100 % |" in block
+    assert "- **yoco-det** (width 0.35; data: mine): slow is the cheapest within 72 h" in block
+    assert "Paid on-demand in us-east-1, prices of 2026-07-20 (stale)." in block
+    asked = "Asked: 3.60 million images, cheapest, within 72 h, on-demand in us-east-1, prices of 2026-07-20 (stale)."
+    assert f"{asked} Trained: width 0.35; data: mine." in page
+    untold = decide_workload([candidate("slow", 100, "0.10")], terms())
+    assert "Paid on-demand, prices of 2026-07-20. ~ marks" in report.readme_block([untold])
+
+
+def test_cost_can_be_checked_from_hours_and_the_hourly_bill():
+    # 10 h at 0.10 + 0.02 USD/h are 1.20 USD.
+    one = decide_workload([candidate("slow", 100, "0.10", storage_usd_per_hour=Decimal("0.02"))], terms())
+    assert "| **slow** | measured | 10.0 | 0.1 + 0.0200 | 1.20 | 1 | 1 | 100 %, front |" in report.markdown([one], [])
+
+
+def test_every_verdict_is_defined_where_it_is_read(decision):
+    for word in ("measured", "provisional", "too close", "infeasible"):
+        assert f"{word}, " in report.VERDICTS
+    assert report.VERDICTS in report.markdown([decision], [])
+    assert report.VERDICTS in report.readme_block([decision])
+
+
+def test_an_estimate_outside_its_interval_is_a_warning_and_one_inside_is_none():
+    missed = Checked("yoco-det", "local", Rates(100, 145, 110, 200), "this host", "image")
+    assert missed.warning.startswith("checked on local, the estimate was +45% off, outside its 90 % interval")
+    assert "measured 100.0 images/s, ~145.0 estimated" in missed.line
+    assert Checked("yoco-det", "local", Rates(120, 145, 110, 200), "this host").warning == ""
+    assert Checked("yoco-det", "local", None, "gone").warning == ""
+
+
+def test_long_percentages_are_grouped():
+    assert wording.percent(16.19) == "1,619 %"
+
+
+def test_a_number_that_was_asked_for_has_no_digits_that_nobody_gave():
+    assert [wording.given(value) for value in (72.0, 1.5, 0.25, 1000)] == ["72", "1.50", "0.250", "1,000"]
 
 
 def test_the_readme_block_replaces_itself(decision):
@@ -175,7 +218,16 @@ def test_plots_have_a_line_per_number_and_leave_the_unknown_empty(decision):
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0, "0"), (72.0, "72"), (3.5555, "3.56"), (0.00417, "0.00417"), (1234.5, "1,234"), (0.00001, "1.0e-05")],
+    [
+        (0, "0"),
+        (72.0, "72.0"),
+        (1, "1.00"),
+        (99.96, "100"),
+        (3.5555, "3.56"),
+        (0.00417, "0.00417"),
+        (1234.5, "1,234"),
+        (0.00001, "1.0e-05"),
+    ],
 )
 def test_numbers_have_three_digits(value, text):
     assert wording.number(value) == text

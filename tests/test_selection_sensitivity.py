@@ -31,22 +31,26 @@ def test_a_change_that_rests_on_an_estimate_carries_a_tilde_and_so_does_what_a_l
     sentences = {(one.kind, one.direction): one.sentence for one in decision.sensitivity}
     assert sentences["price", "above"] == "slow wins unless its price rises ~25 %, to ~0.125 USD/h: then guess wins"
     assert sentences["job", "above"] == "over ~7.20 million images, guess wins"
-    assert sentences["deadline", "below"] == "with a deadline under ~10 h, guess wins"
+    assert sentences["deadline", "below"] == "with a deadline under ~10.0 h, guess wins"
     assert sentences["budget", "below"] == "with a budget under 1.00 USD, nothing meets the limits"  # slow's own bill
-    assert report.cells(decision.row("guess"), decision)[-1].endswith("(level if ~20 % cheaper or ~25 % faster)")
+    assert report.cells(decision.row("guess"), decision)[-1].endswith(
+        "(level if its price were ~20.0 % lower or it were ~25.0 % faster)"
+    )
 
 
 def test_a_measured_loser_is_compared_with_an_estimated_winner_by_estimates_too():
     guess = candidate("guess", 1000, "0.50", source="extrapolated")  # ~1 h, ~0.50 USD: half of slow's bill
     decision = decide_workload([SLOW, guess], terms())
     assert decision.chosen == "guess"
-    assert report.cells(decision.row("slow"), decision)[-1].endswith("(level if ~50 % cheaper or ~100 % faster)")
+    assert report.cells(decision.row("slow"), decision)[-1].endswith(
+        "(level if its price were ~50.0 % lower or it were ~100 % faster)"
+    )
 
 
 def test_how_far_an_estimate_misses_a_limit_is_an_estimate():
     guess = candidate("guess", 100, "0.10", source="estimated")  # ~10 h, ~1.00 USD
     decision = decide_workload([guess], terms(deadline_h=5, budget_usd=Decimal("0.80")))
-    assert decision.row("guess").why == "~10 h, ~100 % over the deadline and ~1.00 USD, ~25 % over the budget"
+    assert decision.row("guess").why == "~10.0 h, ~100 % over the deadline and ~1.00 USD, ~25 % over the budget"
 
 
 def test_storage_stays_when_the_price_rises():

@@ -30,7 +30,7 @@ def test_the_terminal_shows_time_and_cost_of_everyone_with_a_bill():
     out = io.StringIO()
     Console(file=out, width=120).print(tables.terminal([decision]))
     lines = [line.split() for line in out.getvalue().splitlines()]
-    assert ["time,", "10", "to", "100", "h", "cost,", "10", "to", "20", "USD"] in lines
+    assert ["time,", "10.0", "to", "100", "h", "cost,", "10.0", "to", "20.0", "USD"] in lines
     assert ["slow", "●", "●"] in lines
     assert ["fast", "●", "●"] in lines
     assert tracks.chart(decide_workload([without_number("old", "excluded", "retired")], terms())) is None

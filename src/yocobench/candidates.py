@@ -8,7 +8,7 @@ loss curve of the reference precision, where that was measured (selection/equal_
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 
 from yocobench import evidence as evidences
@@ -16,7 +16,7 @@ from yocobench.evidence import REFERENCE, Evidence
 from yocobench.plan import PlannedCell
 from yocobench.pricelist import HOURS_PER_YEAR, PriceList
 from yocobench.schema import Instance, Study, UsageClass, WorkloadConfig
-from yocobench.selection import cost, equal_work
+from yocobench.selection import cost, eligibility, equal_work
 from yocobench.selection.model import Candidate, OneOff, Price, Rate, Status, Tariff, Terms
 
 REPEAT_OVERHEAD_S = 30.0
@@ -80,8 +80,20 @@ def candidate(
         cell_key=planned.spec.key,
         equal_work=equal,
         energy_j_per_million_samples=evidences.energy_j_per_million_samples(evidence),
-        warnings=evidences.warnings(evidence),
+        warnings=(*evidences.warnings(evidence), *_conditions(evidence, study)),
     )
+
+
+def _conditions(evidence: Evidence, study: Study) -> Iterator[str]:
+    """Under which conditions the type trains, and why no box is started for it as the study stands."""
+    training = evidence.instance.training
+    if evidence.planned.exclusion is not None:
+        return
+    if training.status == "conditional":
+        yield f"trains on conditions only: {training.reason} ({training.source}, {training.as_of})"
+    wasted = eligibility.times_out(evidence.planned.spec.kind, study)
+    if wasted and not evidence.counted:
+        yield f"no box would be started to measure it: {wasted}"
 
 
 def _equal_work(evidence: Evidence, references: Mapping[str, Sequence[equal_work.Curve]]) -> tuple[bool | None, str]:

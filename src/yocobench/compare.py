@@ -11,6 +11,7 @@ count. Receipts that the store lacks are logged first, so a fresh clone compares
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import sys
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from hydra.core.hydra_config import HydraConfig
 from rich.console import Console
 
 from yocobench import config, estimates, evidence, prices, reproduce, sweep
+from yocobench.background import background
 from yocobench.bench import hardware
 from yocobench.bench.measurement import Detected
 from yocobench.candidates import candidate, terms
@@ -47,7 +49,11 @@ def main(cfg: Config) -> None:
     changed = [one for one in HydraConfig.get().overrides.task if not one.startswith("output=")]
     snapshot, known = prices.load(root / prices.SNAPSHOT), estimates.calibration(root)
     gathered = gather(cfg, root, snapshot, known, what_if=bool(changed))
-    decisions = tuple(decide_workload(one.candidates, one.terms) for one in gathered)
+    checks, today = estimates.checks(root, known), dt.datetime.now(dt.UTC).date()
+    decisions = tuple(
+        decide_workload(one.candidates, one.terms, background(cfg, config.workload(name), snapshot, checks, today))
+        for name, one in zip(cfg.workloads, gathered, strict=True)
+    )
     if sweep.running():
         sweep.record_scenario(layout.line(decisions))  # shown side by side when all are done
         if cfg.output == "json":
@@ -59,7 +65,7 @@ def main(cfg: Config) -> None:
         print(f"What if {', '.join(changed)}: shown, not kept. To keep it, change params.yaml and type dvc repro")
     else:
         fits = [fit.line(one.terms.job_samples) for one in gathered for fit in one.fits]
-        _keep(root, decisions, reproduce.lines(cfg, snapshot, root), estimates.checks(root, known), fits)
+        _keep(root, decisions, reproduce.lines(cfg, snapshot, root, known.host), checks, fits)
     if cfg.output == "json":
         print(layout.line(decisions))
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import statistics
 from pathlib import Path
 
 from yocobench import receipt
+from yocobench.bench.statistics import throughput
 from yocobench.candidates import Estimator
 from yocobench.estimate import calibrate, check, estimator
 from yocobench.estimate.calibration import Calibration
@@ -50,16 +52,17 @@ def checks(root: Path, known: Calibration) -> list[Checked]:
     found: list[Checked] = []
     for one in _receipts(root):
         try:
-            found += map(_checked, check.leave_one_out([one], known))
+            found += [_checked(each, one) for each in check.leave_one_out([one], known)]
         except ValueError as error:
             found.append(Checked(one.spec.workload.name, one.spec.instance, None, str(error)))
     return found
 
 
-def _checked(one: check.Check) -> Checked:
-    low, high = one.est_interval
-    rates = Rates(one.samples_per_second, one.est_samples_per_second, low, high)
-    return Checked(one.workload, one.instance, rates, one.calibrated_on)
+def _checked(one: check.Check, of: Receipt) -> Checked:
+    """Against the mean of the repeats' rates, which is the rate that a decision states of the cell."""
+    good = [throughput(repeat) for repeat in of.measurement.repeats if repeat.outcome == "ok" and repeat.step_times_s]
+    rates = Rates(statistics.fmean(good), one.est_samples_per_second, *one.est_interval)
+    return Checked(one.workload, one.instance, rates, one.calibrated_on, of.spec.workload.sample_unit)
 
 
 def _receipts(root: Path) -> list[Receipt]:

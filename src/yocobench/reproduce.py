@@ -7,21 +7,34 @@ import subprocess
 from pathlib import Path
 
 from yocobench import config, plan, prices
+from yocobench.estimate.calibration import HostRates
 from yocobench.schema import Config
 
 CODE = ("src", "conf", "params.yaml", "dvc.yaml", "constraints.txt", "data/prices.json")
 """What an answer follows from besides the receipts: commits of results alone do not change it."""
 
 
-def lines(cfg: Config, snapshot: prices.PriceList, root: Path) -> list[str]:
-    """Commands and facts that lead to this answer."""
+def lines(cfg: Config, snapshot: prices.PriceList, root: Path, host: HostRates | None = None) -> list[str]:
+    """Commands and facts that lead to this answer. `host`: the micro-benchmark that its estimates lean on."""
     today = dt.datetime.now(dt.UTC).date()
     return [
         *_commit(root),
         "make decide    # or, without training anything again: python -m yocobench.compare",
         *_datasets(cfg, root),
         prices.age(snapshot, cfg, today),
+        *_host(host),
         f"region {cfg.region}, {cfg.usage_class}; objective {cfg.objective}; runs by launcher {cfg.launch}",
+    ]
+
+
+def _host(host: HostRates | None) -> list[str]:
+    """What git does not hold, and another checkout measures anew."""
+    if host is None:
+        return []
+    return [
+        f"micro-benchmark of this host of {host.measured_at[:10]} (mlruns/calibration, not in git): estimates of CPU",
+        "types, and speed-ups and cost ratios over an estimated baseline, rest on it too; measured anew by another",
+        "checkout, it moves them by some per cent",
     ]
 
 

@@ -29,6 +29,8 @@ class Checked:
     rates: Rates | None
     note: str
     """What the estimate was calibrated on, or why there is none."""
+    unit: str = "sample"
+    """What a sample is."""
 
     @property
     def line(self) -> str:
@@ -37,7 +39,18 @@ class Checked:
             return f"{self.workload} on {self.instance}: not checked: {self.note}"
         found = self.rates
         return (
-            f"{self.workload} on {self.instance}: measured {found.measured:,.1f} samples/s, "
+            f"{self.workload} on {self.instance}: measured {found.measured:,.1f} {self.unit}s/s, "
             f"~{found.estimated:,.1f} estimated without it ({found.estimated / found.measured - 1:+.0%}), "
             f"{'inside' if found.inside else 'outside'} its 90 % interval; {self.note}"
+        )
+
+    @property
+    def warning(self) -> str:
+        """To keep in mind about the other estimates of the workload; empty: the interval held."""
+        if self.rates is None or self.rates.inside:
+            return ""
+        off = self.rates.estimated / self.rates.measured - 1
+        return (
+            f"checked on {self.instance}, the estimate was {off:+.0%} off, outside its 90 % interval: other estimates "
+            "of this workload may be too"
         )

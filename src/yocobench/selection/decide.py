@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 
 from yocobench.selection import measure_next, phrases, rows, score, wording
 from yocobench.selection.decision import Asked, Decision, NearestMiss, Row, Unranked, Verdict
-from yocobench.selection.model import Candidate, Terms
+from yocobench.selection.model import Background, Candidate, Terms
 from yocobench.selection.objectives import get
 from yocobench.selection.ranking import Ranking, by_hour, overshoot, rank
 
@@ -20,12 +20,12 @@ SAFE = 0.95
 """Below this probability of meeting the limits, the chosen one gets a warning."""
 
 
-def decide_workload(candidates: Iterable[Candidate], terms: Terms) -> Decision:
-    """The decision for one workload.
+def decide_workload(candidates: Iterable[Candidate], terms: Terms, background: Background | None = None) -> Decision:
+    """The decision for one workload. `background`: what is told with it, and changes nothing.
 
     Raises ValueError for an unknown objective, two candidates of one name, or candidates of several workloads.
     """
-    objective = get(terms.objective)
+    objective, background = get(terms.objective), background or Background()
     everyone = sorted(candidates, key=lambda one: one.instance)
     workload = _one_workload(everyone)
     scored = [score.score(one, terms, objective) for one in everyone if one.rate is not None]
@@ -46,13 +46,17 @@ def decide_workload(candidates: Iterable[Candidate], terms: Terms) -> Decision:
         too_close_to=others,
         cheaper_to_live_with=min(ranking.contenders, key=by_hour).name if others else None,
         asked=asked(terms),
+        model=background.model,
+        data=background.data,
+        region=background.region,
+        stale_prices=background.stale_prices,
         rows=tuple(made),
         excluded=tuple(_unranked(one) for one in everyone if one.status in ("excluded", "failed")),
         unmeasured=tuple(_unranked(one) for one in everyone if one.status == "unmeasured"),
         nearest_miss=miss,
         sensitivity=phrases.sensitivities(ranking),
         measure_next=measure_next.advise(ranking, blank),
-        warnings=tuple(_warnings(ranking, everyone, made)),
+        warnings=(*background.warnings, *_warnings(ranking, everyone, made)),
     )
 
 

@@ -30,7 +30,7 @@ class Row(Stated):
     source: Source
     """Where the rate comes from. `estimated` and `extrapolated` numbers carry a leading ~ in tables."""
     samples_per_second: float
-    """Median training throughput."""
+    """Training throughput: where it was measured, the mean of the repeats' rates; of an estimate, its median."""
     samples_per_second_low: float | None = None
     """Lower end of its interval; null in a file of schema 1."""
     samples_per_second_high: float | None = None
@@ -48,7 +48,7 @@ class Row(Stated):
     price_usd_per_hour: Decimal | None
     """Price of the instance; null: unknown."""
     hourly_usd: Decimal | None
-    """Price with storage, a public IPv4 address and surplus CPU credits."""
+    """Hourly bill: the price with storage, a public IPv4 address and surplus CPU credits; cost = hours x this."""
     price_as_of: dt.date | None
     """Date of the price."""
     price_source: str | None
@@ -200,7 +200,9 @@ class Decision(Stated):
     workload: str
     """What is trained."""
     verdict: Verdict
-    """measured, provisional, too_close or infeasible."""
+    """`measured`: only one could still win, and it was timed. `too_close`: several could, and all were timed.
+    `provisional`: one that could still win is only estimated, or has no number. `infeasible`: nothing meets the
+    limits."""
     sentence: str
     """The answer in words."""
     chosen: str | None
@@ -215,6 +217,14 @@ class Decision(Stated):
     """Of those and the chosen one, the least to pay by the hour: an hour of debugging or idling costs less."""
     asked: Asked
     """The terms."""
+    model: str = ""
+    """What is trained at which size, as configured; empty: not told, as in an older file."""
+    data: str = ""
+    """What it was trained on; empty: not told."""
+    region: str | None = None
+    """Whose prices these are; null: not told."""
+    stale_prices: tuple[str, ...] = ()
+    """Instance types whose price is older than `price_stale_after_days`."""
     rows: tuple[Row, ...]
     """Candidates with a number, best first."""
     excluded: tuple[Unranked, ...]
@@ -233,6 +243,11 @@ class Decision(Stated):
     def row(self, instance: str) -> Row | None:
         """The row of that instance, if it has one."""
         return next((row for row in self.rows if row.instance == instance), None)
+
+    @property
+    def prices_as_of(self) -> dt.date | None:
+        """Date of the oldest price; None without any."""
+        return min((row.price_as_of for row in self.rows if row.price_as_of is not None), default=None)
 
 
 class DecisionDocument(Stated):

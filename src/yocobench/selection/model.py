@@ -19,7 +19,7 @@ NonNegative = Annotated[float, Field(ge=0)]
 
 
 class Rate(Frozen):
-    """Training throughput: its median and an interval, 95 % where it was measured, 90 % where it was estimated."""
+    """Training throughput (measured: mean over repeats; estimated: median) and its interval: 95 % or 90 %."""
 
     samples_per_second: PositiveFloat
     low_samples_per_second: PositiveFloat
@@ -154,3 +154,17 @@ class Terms(Frozen):
     usage_class: UsageClass
     interruption_overhead: NonNegative = 0.0
     """Training time done again after interruptions, as a share of the whole; counted on spot prices only."""
+
+
+class Background(Frozen):
+    """What an answer rests on beside its candidates and terms. Left empty, it says nothing of it."""
+
+    model: str = ""
+    """What is trained at which size, as configured."""
+    data: str = ""
+    """What it is trained on."""
+    region: str | None = None
+    stale_prices: tuple[str, ...] = ()
+    """Instance types whose price is older than the study allows."""
+    warnings: tuple[str, ...] = ()
+    """What to keep in mind about the whole answer."""

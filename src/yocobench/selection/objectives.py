@@ -29,6 +29,8 @@ class Objective:
     cost_weight: Decimal
     superlative: str
     """As in "g4dn.xlarge is <superlative>"."""
+    quantity: str
+    """What is least of the best, as in "within 5 % of its <quantity>"."""
 
     def value(self, hours: Decimal, cost: Decimal) -> Decimal:
         """Of one candidate, exact."""
@@ -45,9 +47,9 @@ class Objective:
 OBJECTIVES = {
     objective.name: objective
     for objective in (
-        Objective("cheapest", Decimal(1), "the cheapest"),
-        Objective("fastest", Decimal(0), "the fastest"),
-        Objective("balanced", Decimal("0.5"), "the best balance of time and cost"),
+        Objective("cheapest", Decimal(1), "the cheapest", "cost"),
+        Objective("fastest", Decimal(0), "the fastest", "time"),
+        Objective("balanced", Decimal("0.5"), "the best balance of time and cost", "balance"),
     )
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 
 from yocobench.selection import sensitivity, wording
 from yocobench.selection.decision import NearestMiss, Row, Sensitivity, Verdict
@@ -11,6 +12,9 @@ from yocobench.selection.ranking import Ranking, by_hour, overshoot
 from yocobench.selection.score import Scored
 from yocobench.selection.sensitivity import Flip
 from yocobench.selection.wording import hours, listed, percent, probability, usd
+
+CLOSE = Decimal("0.05")
+"""Whoever is within this share of the chosen one's value is named: prices and estimates are off by more than that."""
 
 
 def answer(
@@ -27,17 +31,56 @@ def answer(
     best = f"{chosen.name} is {ranking.objective.superlative}{limits(ranking.terms)}: {_numbers(row, baseline)}"
     sure = f"probability of being the best {probability(ranking.odds[chosen.name].p_best)}"
     replayed = " (numbers replayed from recorded runs)" if "replayed" in _sources(ranking) else ""
+    near = close(ranking)
     others = [one for one in ranking.contenders if one is not chosen]
     if verdict == "measured":
-        return f"{best}, {sure}{replayed}."
+        return f"{best}, {sure}{replayed}.{near}"
     if verdict == "too_close":
         easiest = min(ranking.contenders, key=by_hour).name
         return (
             f"Too close to call between {listed([one.name for one in ranking.contenders])}: their intervals overlap. "
-            f"At the medians {best}, {sure}{replayed}. Cheaper to live with, by the hour: {easiest}."
+            f"At the medians {best}, {sure}{replayed}.{near} Cheaper to live with, by the hour: {easiest}."
         )
     doubts = _doubts(chosen, others, blank)
-    return f"Provisional: {best}, {sure}{replayed}. {doubts}"
+    return f"Provisional: {best}, {sure}{replayed}.{near} {doubts}"
+
+
+def close(ranking: Ranking) -> str:
+    """Who meets the limits within CLOSE of the chosen one's value, and which of them wins most of what was not asked.
+
+    A sentence with a space before it; empty: nobody is so near.
+    """
+    chosen, what = ranking.chosen, ranking.objective.quantity
+    near = [one for one in ranking.ordered if one is not chosen and _is_close(one, ranking)]
+    if chosen is None or not near:
+        return ""
+    told = f" Within {100 * CLOSE:.0f} % of its {what}: {listed([one.name for one in near])}"
+    by_time, by_cost = min(near, key=lambda one: one.hours), min(near, key=_cost)
+    if what == "cost" and by_time.hours < chosen.hours:
+        more = _more(usd(_cost(by_time) - _cost(chosen)), by_time, chosen)
+        takes = wording.mark(by_time.rate.source) + hours(float(by_time.hours))
+        told += f"; the fastest of them, {by_time.name}, takes {takes} and costs {more} more"
+    elif what == "time" and _cost(by_cost) < _cost(chosen):
+        more = _more(hours(float(by_cost.hours - chosen.hours)), by_cost, chosen)
+        costs = wording.mark(by_cost.rate.source) + usd(_cost(by_cost))
+        told += f"; the cheapest of them, {by_cost.name}, costs {costs} and takes {more} more"
+    return f"{told}."
+
+
+def _is_close(one: Scored, ranking: Ranking) -> bool:
+    assert one.value is not None
+    chosen = ranking.chosen
+    best = None if chosen is None else chosen.value
+    return best is not None and one.value <= best * (1 + CLOSE) and overshoot(one, ranking.terms) <= 0
+
+
+def _cost(one: Scored) -> Decimal:
+    assert one.cost_usd is not None, "what is ranked has a price"
+    return one.cost_usd
+
+
+def _more(text: str, one: Scored, other: Scored) -> str:
+    return wording.mark(one.rate.source, other.rate.source) + text
 
 
 def _sources(ranking: Ranking) -> set[str]:
@@ -79,7 +122,7 @@ def _infeasible(ranking: Ranking, blank: Sequence[str], missed: NearestMiss | No
 
 def limits(terms: Terms) -> str:
     """As in " within 72 h and 250.00 USD"; empty without limits."""
-    parts = [] if terms.deadline_h is None else [hours(terms.deadline_h)]
+    parts = [] if terms.deadline_h is None else [f"{wording.given(terms.deadline_h)} h"]
     parts += [] if terms.budget_usd is None else [usd(terms.budget_usd)]
     return f" within {' and '.join(parts)}" if parts else ""
 
@@ -141,7 +184,7 @@ def _compared(one: Scored, chosen: Scored) -> str:
     hourly = float(by_hour(one)[0] / by_hour(chosen)[0])
     total = float(one.cost_usd / chosen.cost_usd)
     ratio = f"{mark}{wording.number(total)} times the cost"
-    return f"{fast if faster >= 1 else slow} at {wording.number(hourly)} times the hourly price: {ratio}"
+    return f"{fast if faster >= 1 else slow} at {wording.number(hourly)} times the hourly bill: {ratio}"
 
 
 # --- what would change the answer -------------------------------------------------------------------------------

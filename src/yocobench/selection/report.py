@@ -10,7 +10,7 @@ from yocobench.selection import bills, paying, wording
 from yocobench.selection import decision as layout
 from yocobench.selection.checked import Checked
 from yocobench.selection.decision import Advice, Decision, Row, Unranked
-from yocobench.selection.wording import number, probability, spread, usd
+from yocobench.selection.wording import given, number, probability, spread, usd
 
 BEGIN = "<!-- decision:begin -->"
 END = "<!-- decision:end -->"
@@ -18,6 +18,24 @@ LEGEND = (
     "~ marks an estimate; the brackets hold 90 % intervals. Cost is the whole job's bill: one-off and steady part, "
     "storage, public IPv4 address and CPU credits. Limits hold under every objective."
 )
+BEST = "Best is the probability of being the best within the limits."
+VERDICTS = (
+    "Verdicts: measured, the only one that could still win was timed; provisional, one that could still win is only "
+    "estimated or has no number; too close, several could still win and all were timed; infeasible, nothing meets the "
+    "limits."
+)
+WORDS = (
+    VERDICTS,
+    "USD per hour: the price, + storage, public IPv4 address and surplus CPU credits. The sum is the hourly bill; "
+    "cost = hours x hourly bill.",
+    f"{BEST} Front: no other is at least as good in hours and cost and better in one. Cost ratio: cost over the "
+    "baseline's.",
+    "Expected regret: what today's choice costs more, on average over what the numbers may turn out to be, than the "
+    "choice that then proves best.",
+    "Cell: one workload on one subset and one instance type. Receipt: the JSON file with what a run of a cell "
+    "measured, under results/receipts/.",
+)
+"""What the tables and lists call things."""
 
 
 def table(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
@@ -34,7 +52,7 @@ def markdown(
 ) -> str:
     """One section per workload. `reproduce` holds the commands and versions that lead here, a line each; `checks`
     how the estimates of measured cells turned out; `fits` how the smaller subsets foretold the largest."""
-    parts = ["# Which instance type", "", LEGEND, ""]
+    parts = ["# Which instance type", "", LEGEND, "", *(f"- {line}" for line in WORDS), ""]
     for one in decisions:
         parts += [_section(one), ""]
     if checks:
@@ -45,15 +63,35 @@ def markdown(
     return "\n".join(parts)
 
 
+def asked(decision: Decision) -> str:
+    """The question: job, rule and limits, and whose prices of when."""
+    terms = decision.asked
+    within = [] if terms.deadline_h is None else [f"{given(terms.deadline_h)} h"]
+    within += [] if terms.budget_usd is None else [usd(terms.budget_usd)]
+    limits = f", within {' and '.join(within)}" if within else ""
+    job = wording.samples(terms.job_samples, terms.sample_unit)
+    return f"{job}, {terms.objective}{limits}, {prices(decision)}"
+
+
+def prices(decision: Decision) -> str:
+    """As in "on-demand in us-east-1, prices of 2026-07-20 (stale)": the oldest one's date."""
+    text = decision.asked.usage_class + (f" in {decision.region}" if decision.region else "")
+    if decision.prices_as_of is None:
+        return text
+    return f"{text}, prices of {decision.prices_as_of}{' (stale)' if decision.stale_prices else ''}"
+
+
+def trained(decision: Decision) -> str:
+    """Model and data, as far as they are told."""
+    return "; ".join(text for text in (decision.model, decision.data) if text)
+
+
 def _section(decision: Decision) -> str:
-    asked = decision.asked
-    within = [] if asked.deadline_h is None else [f"{number(asked.deadline_h)} h"]
-    within += [] if asked.budget_usd is None else [usd(asked.budget_usd)]
-    job = wording.samples(asked.job_samples, asked.sample_unit)
+    what = trained(decision)
     parts = [
         f"## {decision.workload}",
         decision.sentence,
-        f"Asked: {job}, {asked.objective}{', within ' + ' and '.join(within) if within else ''}, {asked.usage_class}.",
+        f"Asked: {asked(decision)}." + (f" Trained: {what}." if what else ""),
         _rows(decision),
     ]
     dropped = [*decision.excluded, *decision.unmeasured]
@@ -78,8 +116,11 @@ def _section(decision: Decision) -> str:
 def _rows(decision: Decision) -> str:
     if not decision.rows:
         return "No candidate has a number."
-    header = ["instance", "source", "hours", "cost, USD", "speed-up", "cost ratio", "best", "front", "why"]
-    body = [[*cells(row, decision)] for row in decision.rows]
+    header = ["instance", "source", "hours", "USD per hour", "cost, USD", "speed-up", "cost ratio", "best", "why"]
+    body = []
+    for row in decision.rows:
+        name, source, time, bill, speed, ratio, best, front, why = cells(row, decision)
+        body.append([name, source, time, hourly(row), bill, speed, ratio, best + (", front" if front else ""), why])
     energies = [row.energy_j_per_million_samples for row in decision.rows]
     if any(energy is not None for energy in energies):  # metered on some machine: a column before the last
         header.insert(-1, f"kJ per million {decision.asked.sample_unit}s")
@@ -94,17 +135,26 @@ def cells(row: Row, decision: Decision) -> tuple[str, ...]:
     baseline = decision.row(decision.asked.baseline)
     against = wording.mark(row.source, baseline.source) if baseline else mark
     name = f"**{row.instance}**" if row.instance == decision.chosen else row.instance
+    itself = row is baseline
     return (
         name,
         row.source,
         spread(mark, row.hours, row.hours_low, row.hours_high),
         spread(mark, row.cost_usd, row.cost_usd_low, row.cost_usd_high),
-        spread(against, row.speed_up, row.speed_up_low, row.speed_up_high),
-        spread(against, row.cost_ratio, row.cost_ratio_low, row.cost_ratio_high),
+        "1" if itself else spread(against, row.speed_up, row.speed_up_low, row.speed_up_high),
+        "1" if itself else spread(against, row.cost_ratio, row.cost_ratio_low, row.cost_ratio_high),
         "" if row.p_best is None else probability(row.p_best),
         "yes" if row.on_front else "",
         row.why + _wish(row, decision),
     )
+
+
+def hourly(row: Row) -> str:
+    """Price and what comes on top by the hour, as in "0.526 + 0.0160"; empty without a price."""
+    if row.price_usd_per_hour is None or row.hourly_usd is None:
+        return ""
+    extras = row.hourly_usd - row.price_usd_per_hour
+    return f"{row.price_usd_per_hour.normalize():f}" + (f" + {number(float(extras))}" if extras else "")
 
 
 def _wish(row: Row, decision: Decision) -> str:
@@ -112,8 +162,8 @@ def _wish(row: Row, decision: Decision) -> str:
     cheaper, faster = row.wins_if_price_falls_percent, row.wins_if_faster_percent
     chosen = decision.row(decision.chosen) if decision.chosen else None
     mark = wording.mark(row.source, *([chosen.source] if chosen else []))
-    wishes = [] if cheaper is None else [f"{mark}{number(cheaper)} % cheaper"]
-    wishes += [] if faster is None else [f"{mark}{number(faster)} % faster"]
+    wishes = [] if cheaper is None else [f"its price were {mark}{number(cheaper)} % lower"]
+    wishes += [] if faster is None else [f"it were {mark}{number(faster)} % faster"]
     return f" (level if {' or '.join(wishes)})" if wishes else ""
 
 
@@ -137,14 +187,17 @@ def advice(one: Advice) -> str:
 
 def readme_block(decisions: Sequence[Decision]) -> str:
     """Today's answer, between the markers."""
-    header = ("workload", "verdict", "instance", "hours", "cost, USD", "speed-up", "best")
+    header = ("workload", "job", "verdict", "instance", "hours", "cost, USD", "speed-up", "best")
     body, sentences = [], []
     for one in decisions:
         row = one.row(one.chosen) if one.chosen else None
         shown = cells(row, one) if row else ("none", "", "", "", "", "", "")
-        body.append((one.workload, one.verdict, shown[0], shown[2], shown[3], shown[4], shown[6]))
-        sentences.append(f"- **{one.workload}**: {one.sentence}")
-    return "\n".join([BEGIN, table(header, body), "", *sentences, "", LEGEND, END])
+        job = wording.samples(one.asked.job_samples, one.asked.sample_unit)
+        body.append((one.workload, job, one.verdict, shown[0], shown[2], shown[3], shown[4], shown[6]))
+        what = trained(one)
+        sentences.append(f"- **{one.workload}**{f' ({what})' if what else ''}: {one.sentence}")
+    told = "; ".join(dict.fromkeys(prices(one) for one in decisions))
+    return "\n".join([BEGIN, table(header, body), "", *sentences, "", f"Paid {told}. {LEGEND} {BEST} {VERDICTS}", END])
 
 
 def replace_block(readme: str, block: str) -> str:
@@ -201,7 +254,7 @@ def documentation() -> str:
     parts = [PREAMBLE]
     for model in models:
         fields = [
-            (f"`{field.alias or name}`", _type(field.annotation), field.description or "")
+            (f"`{field.alias or name}`", _type(field.annotation), " ".join((field.description or "").split()))
             for name, field in model.model_fields.items()
         ]
         parts += [f"## {model.__name__}\n", f"{model.__doc__}\n", table(("field", "type", "meaning"), fields) + "\n"]

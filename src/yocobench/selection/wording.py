@@ -20,11 +20,15 @@ def number(value: float) -> str:
     """Three significant digits, whole from 100 on; an exponent only under a ten-thousandth."""
     if abs(value) >= 100:
         return f"{value:,.0f}"
-    if 0 < abs(value) < 1e-4:
-        return f"{value:.1e}"
-    digits = f"{Decimal(f'{value:.2e}'):f}"
-    whole, _, fraction = digits.partition(".")
-    return digits if fraction.strip("0") else whole
+    if value == 0:
+        return "0"
+    return f"{value:.1e}" if abs(value) < 1e-4 else f"{Decimal(f'{value:.2e}'):f}"
+
+
+def given(value: float) -> str:
+    """A number that was chosen, not found: 72 h, and not 72.0 h, which would speak of precision."""
+    whole, _, fraction = number(value).partition(".")
+    return f"{whole}.{fraction}" if fraction.strip("0") else whole
 
 
 def spread(mark: str, point: float | Decimal | None, low: float | Decimal | None, high: float | Decimal | None) -> str:
@@ -49,7 +53,7 @@ def usd(value: float | Decimal) -> str:
 def percent(share: float) -> str:
     """Of a share; one digit below ten percent."""
     value = 100 * share
-    return f"{value:.0f} %" if abs(value) >= 10 else f"{value:.1f} %"
+    return f"{value:,.0f} %" if abs(value) >= 10 else f"{value:.1f} %"
 
 
 def probability(value: float) -> str:
@@ -63,7 +67,7 @@ def samples(value: float, unit: str) -> str:
     """As in "2.1 million images"."""
     for size, word in ((1e12, " trillion"), (1e9, " billion"), (1e6, " million")):
         if value >= size:
-            return f"{number(value / size)}{word} {unit}s"
+            return f"{given(value / size)}{word} {unit}s"
     return f"{float(f'{value:.3g}'):,.0f} {unit}s"
 
 

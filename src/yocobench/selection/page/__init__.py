@@ -51,6 +51,7 @@ def html(
         checks=[one.line for one in checks],
         fits=fits,
         view=View(),
+        words=report.WORDS,
         objectives=list(OBJECTIVES),
         css=_style(),
         data=_json([live(one) for one in decisions]),
@@ -133,9 +134,13 @@ class View:
         """With ~ where it is an estimate."""
         return wording.mark(row.source) + text
 
-    def job(self, decision: Decision) -> str:
-        """Length of the job."""
-        return wording.samples(decision.asked.job_samples, decision.asked.sample_unit)
+    def asked(self, decision: Decision) -> str:
+        """The question."""
+        return report.asked(decision)
+
+    def trained(self, decision: Decision) -> str:
+        """Model and data."""
+        return report.trained(decision)
 
     def share(self, row: Row) -> float:
         """Of the one-off part in the whole, 0 to 1."""

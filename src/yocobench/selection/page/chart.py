@@ -64,7 +64,7 @@ def limits(decision: Decision) -> dict[str, list[dict[str, Any]]]:
     asked = decision.asked
     hours, usd = asked.deadline_h, asked.budget_usd
     return {
-        "deadline": [] if hours is None else [{"hours": hours, "text": f"deadline {wording.hours(hours)}"}],
+        "deadline": [] if hours is None else [{"hours": hours, "text": f"deadline {wording.given(hours)} h"}],
         "budget": [] if usd is None else [{"cost": float(usd), "text": f"budget {wording.usd(usd)}"}],
     }
 

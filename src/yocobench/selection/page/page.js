@@ -38,9 +38,10 @@ const dominates = (a, b) => a.hours <= b.hours && a.cost <= b.cost && (a.hours <
 function number(value) {
   if (Math.abs(value) >= 99.95) return Math.round(value).toLocaleString("en-US");
   if (value !== 0 && Math.abs(value) < 1e-4) return value.toExponential(1);
-  const text = value.toLocaleString("en-US", { minimumSignificantDigits: 3, maximumSignificantDigits: 3 });
-  return text.replace(/\.0+$/, "");
+  if (value === 0) return "0";
+  return value.toLocaleString("en-US", { minimumSignificantDigits: 3, maximumSignificantDigits: 3 });
 }
+const plain = (value) => number(value).replace(/\.0+$/, ""); // what was asked, not found: "given" in Python
 const usd = (value) =>
   (value >= 1 ? value.toLocaleString("en-US", { minimumFractionDigits: 2, maximumFractionDigits: 2 }) : number(value)) + " USD";
 const mark = (source) => (source === "estimated" || source === "extrapolated" ? "~" : "");
@@ -54,7 +55,7 @@ function asked(data) {
 
 function sentence(answer, terms, superlative) {
   const limits = [];
-  if (isFinite(terms.deadline)) limits.push(`${number(terms.deadline)} h`);
+  if (isFinite(terms.deadline)) limits.push(`${plain(terms.deadline)} h`);
   if (isFinite(terms.budget)) limits.push(usd(terms.budget));
   const within = limits.length ? ` within ${limits.join(" and ")}` : "";
   if (answer.chosen) return `${answer.chosen.instance} is ${superlative}${within}: ${both(answer.chosen)}.`;
@@ -138,7 +139,7 @@ function whatIf(data, form, view) {
     );
     if (!view) return;
     view.data("points", points(data, answer, terms));
-    view.data("deadline", given.deadline === null ? [] : [{ hours: given.deadline, text: `deadline ${number(given.deadline)} h` }]);
+    view.data("deadline", given.deadline === null ? [] : [{ hours: given.deadline, text: `deadline ${plain(given.deadline)} h` }]);
     view.data("budget", given.budget === null ? [] : [{ cost: given.budget, text: `budget ${usd(given.budget)}` }]);
     view.runAsync();
   }

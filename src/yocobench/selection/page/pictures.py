@@ -59,12 +59,12 @@ def _part(row: Row, name: str, hours: float) -> dict[str, Any]:
 
 def checks(found: Sequence[Checked]) -> Spec | None:
     """Estimate over measurement with its interval, for each measured cell; null without any."""
-    known = [(f"{one.workload} on {one.instance}", one.rates) for one in found if one.rates is not None]
+    known = [(f"{one.workload} on {one.instance}", one.rates, one.unit) for one in found if one.rates is not None]
     if not known:
         return None
     # The measurement itself belongs into the picture, and a single interval needs room on both sides.
-    low = min([0.5, *(rates.estimated_low / rates.measured for _, rates in known)])
-    high = max([2.0, *(rates.estimated_high / rates.measured for _, rates in known)])
+    low = min([0.5, *(rates.estimated_low / rates.measured for _, rates, _ in known)])
+    high = max([2.0, *(rates.estimated_high / rates.measured for _, rates, _ in known)])
     axis = {"title": "estimated over measured", "format": "~r", "tickCount": 5, "labelOverlap": True}
     x = {"type": "quantitative", "scale": {"type": "log", "domain": [low, high], "nice": False}, "axis": axis}
     y = {"field": "cell", "type": "nominal", "sort": None, "title": None, "axis": {"ticks": False, "labelLimit": 140}}
@@ -76,7 +76,7 @@ def checks(found: Sequence[Checked]) -> Spec | None:
         "width": "container",
         "height": ROW_PX * len(known),
         "config": config(),
-        "data": {"values": [_check(cell, rates) for cell, rates in known]},
+        "data": {"values": [_check(*one) for one in known]},
         "layer": [
             {"data": one, "mark": MEASURED, "encoding": {"x": at}},
             {"data": one, "mark": NAME, "encoding": {"x": at, "y": {"value": -6}, "text": {"value": "measured"}}},
@@ -95,12 +95,12 @@ POINT = {
 }
 
 
-def _check(cell: str, rates: Rates) -> dict[str, Any]:
+def _check(cell: str, rates: Rates, unit: str) -> dict[str, Any]:
     return {
         "cell": cell,
         "ratio": rates.estimated / rates.measured,
         "low": rates.estimated_low / rates.measured,
         "high": rates.estimated_high / rates.measured,
-        "measured": f"{wording.number(rates.measured)} samples/s",
-        "estimated": f"~{wording.number(rates.estimated)} samples/s",
+        "measured": f"{wording.number(rates.measured)} {unit}s/s",
+        "estimated": f"~{wording.number(rates.estimated)} {unit}s/s",
     }
