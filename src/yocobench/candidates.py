@@ -17,11 +17,14 @@ from yocobench.plan import PlannedCell
 from yocobench.pricelist import HOURS_PER_YEAR, PriceList
 from yocobench.schema import Instance, Study, UsageClass, WorkloadConfig
 from yocobench.selection import cost, eligibility, equal_work
-from yocobench.selection.model import Candidate, OneOff, Price, Rate, Status, Tariff, Terms
+from yocobench.selection.model import Candidate, OneOff, Price, Rate, Shared, Status, Tariff, Terms
 
 REPEAT_OVERHEAD_S = 30.0
 """Set-up and evaluation of a repeat, for the bill of a measurement that has not been made."""
 
+BOXES_ALIKE = 0.5
+"""Of the variance of an assumed boot and set-up, what is common to all boxes: they do the same work (image, packages,
+dataset), each with its own processor and network. No data tell the two apart; stated."""
 
 Estimator = Callable[[Evidence], tuple[Rate | None, str]]
 """An estimated rate, or none and the reason."""
@@ -126,7 +129,8 @@ def _one_off(evidence: Evidence, study: Study) -> OneOff:
     What no run says is assumed, with its spread. A box of `launcher=ec2` says its boot; a run on this machine does not.
     """
     seen = evidence.boxes_s
-    assumed = 0.0 if seen else study.assume.boot_s + study.assume.setup_s
+    box_s = 0.0 if seen else study.assume.boot_s + study.assume.setup_s
+    assumed = box_s
     known = [(r.setup_s or 0.0) + (r.first_step_s or 0.0) for r in evidence.counted]
     measured = max(known, default=0.0)  # the repeat that found no compiled code kept, as on a new box
     if not known and evidence.planned.spec.kind == "neuron":
@@ -137,6 +141,8 @@ def _one_off(evidence: Evidence, study: Study) -> OneOff:
         total_s=assumed + measured + box,
         low_s=assumed / spread + measured + least,
         high_s=assumed * spread + measured + most,
+        assumed_s=box_s,
+        shared=(Shared(key="boot and set-up", variance_share=BOXES_ALIKE * (box_s / assumed) ** 2),) if box_s else (),
     )
 
 

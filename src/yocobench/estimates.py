@@ -14,7 +14,7 @@ from yocobench.evidence import Evidence
 from yocobench.receipt import Receipt
 from yocobench.schema import WorkloadConfig
 from yocobench.selection.checked import Checked, Rates
-from yocobench.selection.model import Rate
+from yocobench.selection.model import Rate, Shared
 
 
 def calibration(root: Path) -> Calibration:
@@ -37,6 +37,9 @@ def estimator_for(config: WorkloadConfig, known: Calibration) -> Estimator:
                 source="estimated",
                 bound_by=estimator.BOUND_WORDS[found.bound_by],
                 calibrated_on="; ".join([found.calibrated_on, *found.gaps]),
+                shared=tuple(
+                    Shared(key=one.key, variance_share=(one.sigma / found.sigma) ** 2) for one in found.shared
+                ),
             ),
             "",
         )

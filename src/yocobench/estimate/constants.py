@@ -133,13 +133,14 @@ CPU_SHARES = Shares(1.0, 0.6, 0.05, 0.35, 0.5, 24.0)
 """Where no host was calibrated. Attention: a third of the product rate (facts of the Yoco measurements)."""
 DECODE_S_PER_MEGAPIXEL = 0.0032
 """Of the calibration's own JPEG (calibrate.py) on the reference core: it tells how fast a host's cores are. This and
-the next four: a Zen 4 core, whose CoreMark is that of the reference, OpenCV 5.0 (2026-11-24)."""
+the next three and REDUCTION_EXPONENT: a Zen 4 core, whose CoreMark is the reference's, OpenCV 5.0 (2026-11-24)."""
 LOAD_S_PER_IMAGE = 0.00048
 """Of a loader's worker: collating and handing over, too."""
 LOAD_S_PER_MEGAPIXEL = 0.0030
 """Of the stored image: reading, decoding, resizing."""
 LOAD_S_PER_CANVAS_MEGAPIXEL = 0.0126
 """Of the image that the model sees: colours, placing, flipping, handing over."""
+LOAD_ORIGIN = "loader timed on a Zen 4 core on 2026-11-24"
 REDUCTION_EXPONENT = 0.27
 """A JPEG is decoded at a reduced size where the canvas is smaller: time falls with this power of their sides' ratio.
 yoco-det's loader, stored sides of 320, 640 and 1,280 px, canvases of 96 to 640 px: within 8 % of one process's time,

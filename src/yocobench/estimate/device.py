@@ -81,6 +81,10 @@ class Device:
     joules_per_byte: float = 0.0
     compile_s: float = 0.0
     link_bytes_per_s: float | None = None
+    host_chip: str = ""
+    """The host's CPU: boxes with the same one load images alike. Empty: unknown."""
+    host_speed_by: str = ""
+    """What `host_speed` was told by; empty: nothing."""
     gaps: tuple[str, ...] = field(default=())
     """Facts that were not known and what stands for them."""
 
@@ -104,6 +108,7 @@ def from_instance(instance: Instance, precision: Precision, host: HostRates | No
         precision,
         host_cores=hardware.physical_cores,
         host_speed=speed,
+        host_chip=instance.cpu.name if instance.cpu else "",
         part_used=part,
         name=instance.name,
         link_bytes_per_s=LINK_BYTES_PER_S,
@@ -115,6 +120,7 @@ def from_chip(
     precision: Precision,
     host_cores: float = 4,
     host_speed: float | None = None,
+    host_chip: str = "",
     part_used: float = 1.0,
     name: str | None = None,
     link_bytes_per_s: float | None = None,
@@ -166,6 +172,8 @@ def from_chip(
         joules_per_byte=constants.pj_per_byte * 1e-12 * node,
         compile_s=NEURON_COMPILE_S if chip.kind == "neuron" else 0.0,
         link_bytes_per_s=link_bytes_per_s,
+        host_chip=host_chip,
+        host_speed_by="CoreMark" if host_speed else "",
         gaps=tuple(gaps),
     )
 
@@ -204,7 +212,6 @@ def from_cpu(
     if ghz is None or narrow is None or wide is None:
         raise Unknown(f"CPU {chip.name!r} states no FLOPs per cycle for {precision} or no sustained clock")
     gaps = [] if speed else ["host CPU speed unknown: the reference core assumed"]
-    speed = speed or 1.0
     known = _cpu_bandwidth(chip)
     if known is None:
         gaps.append("memory bandwidth unknown: assumed from the number of cores")
@@ -221,10 +228,12 @@ def from_cpu(
         cache_bytes=CPU_CACHE_MIB_PER_CORE * cores * 2**20,
         cache_speedup=CPU_CACHE_SPEEDUP,
         kernel_s=0.0,
-        launch_s=CPU_DISPATCH_S / speed + CPU_FORK_S * math.log2(max(cores, 1)),
+        launch_s=CPU_DISPATCH_S / (speed or 1.0) + CPU_FORK_S * math.log2(max(cores, 1)),
         host_cores=cores,
-        host_speed=speed,
+        host_speed=speed or 1.0,
         shares=_cpu_shares(host, cores),
+        host_chip=chip.name,
+        host_speed_by="CoreMark" if speed else "",
         gaps=tuple(gaps),
     )
 
@@ -248,6 +257,8 @@ def from_host(host: HostRates, precision: Precision, arch: str) -> Device:
         host_cores=host.physical_cores,
         host_speed=DECODE_S_PER_MEGAPIXEL / host.decode_s_per_megapixel,
         shares=_cpu_shares(host, host.physical_cores),
+        host_chip=host.cpu_model,
+        host_speed_by="its own decoding",
     )
 
 

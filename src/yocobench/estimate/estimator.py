@@ -18,6 +18,7 @@ from yocobench.estimate.constants import (
     REDUCTION_EXPONENT,
 )
 from yocobench.estimate.device import Device, Unknown
+from yocobench.estimate.interval import Shared
 from yocobench.estimate.memory import MemoryNeed
 from yocobench.estimate.residuals import open_device
 from yocobench.estimate.roofline import Bound, StepTime, step_time
@@ -48,6 +49,8 @@ class Estimate:
     high_samples_per_second: float
     sigma: float
     """Standard deviation of log(samples_per_second)."""
+    shared: tuple[Shared, ...]
+    """Parts of it that other estimates have too: of their ratio they drop out."""
     step_s: float
     micro_batch_size: int
     accumulation_steps: int
@@ -128,10 +131,12 @@ def _result(
     have: int | None,
     calibration: Calibration,
 ) -> Estimate:
-    factor, sigma, rests_on = interval.correction(calibration, config.name, target)
-    parts = dataclasses.replace(parts, factor=factor)
+    known = interval.correction(calibration, config.name, target)
+    parts = dataclasses.replace(parts, factor=known.factor)
+    if parts.bound_by == "input":
+        known = interval.loading(config.name, target)
     rate = samples_per_step / parts.total_s
-    low, high = interval.bounds(rate, sigma)
+    low, high = interval.bounds(rate, known.sigma)
     return Estimate(
         workload=config.name,
         instance=target.name,
@@ -139,14 +144,15 @@ def _result(
         samples_per_second=rate,
         low_samples_per_second=low,
         high_samples_per_second=high,
-        sigma=sigma,
+        sigma=known.sigma,
+        shared=known.shared,
         step_s=parts.total_s,
         micro_batch_size=split[0],
         accumulation_steps=split[1],
         needed_bytes=line.peak_bytes(split[0]),
         available_bytes=have,
         bound_by=parts.bound_by,
-        calibrated_on=rests_on,
+        calibrated_on=known.rests_on,
         compile_s=target.compile_s,
         parts=parts,
         gaps=target.gaps,

@@ -1,14 +1,20 @@
 """How far an estimate may be off: log-normal, and wider with every step away from what was measured.
 
-The spreads are fitted by `python benchmarks/estimator.py --fit` where published data reach, and stated otherwise.
+The spreads are fitted by `python benchmarks/estimator.py --fit` where published data reach, and stated otherwise. They
+also say what two estimates share. The error of a pair of devices is the difference of one error of each, so half of its
+variance belongs to either; what is left of an estimate's own variance is common to all that rest on the same. Pairs of
+one family differ by less than others: by so much less, the halves are common to the family, and likewise to the chip.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Literal, NamedTuple
 
 from yocobench.estimate.calibration import Calibration, Residual, carry
+from yocobench.estimate.constants import LOAD_ORIGIN
 from yocobench.estimate.device import Device
 
 Distance = Literal["chip", "family", "kind", "other"]
@@ -20,7 +26,9 @@ family, kind: 90 % of the errors of 283 training pairs lie within 1.645 of it (b
 2026-11-23). other: no measurement at all; spread of the throughputs themselves there. chip: run-to-run on EC2, 1 to
 10 % (c3o-experiments, 930 configurations), not fitted."""
 CPU_SIGMA: dict[Distance, float] = {"chip": 0.08, "family": 0.15, "kind": 0.25, "other": 0.4}
-"""The same on CPUs, stated: no published training throughput across CPUs was found to fit it on."""
+"""The same on CPUs, stated: no published training throughput across CPUs was found to fit it on. Loading images has
+these spreads too, by the host's CPU: it scales with CoreMark, by which two boxes of one CPU lie 5 % apart (g6.xlarge,
+g6e.xlarge in conf/instance/)."""
 OTHER_WORKLOAD_SIGMA = 0.15
 """Added when only other workloads were measured there."""
 GAP_SIGMA = 0.12
@@ -49,32 +57,105 @@ def distance(residual: Residual, device: Device) -> Distance:
     return "kind" if residual.kind == device.kind else "other"
 
 
-def correction(calibration: Calibration, workload: str, device: Device) -> tuple[float, float, str]:
-    """(factor on the modelled step time, sigma of its logarithm, what it rests on) for a workload on a device."""
+class Shared(NamedTuple):
+    """A part of an estimate's error that other estimates have too."""
+
+    key: str
+    """Those with this key have the same error there, each times its own `sigma`. Parts are independent."""
+    sigma: float
+    """Of log(samples_per_second)."""
+
+
+class Correction(NamedTuple):
+    """What is known beside the model of a workload on a device, and how far off the estimate may be."""
+
+    factor: float
+    """On the modelled time."""
+    sigma: float
+    """Standard deviation of the logarithm, all in all."""
+    rests_on: str
+    shared: tuple[Shared, ...]
+    """Parts of `sigma` that are not this estimate's alone."""
+
+
+def correction(calibration: Calibration, workload: str, device: Device) -> Correction:
+    """Of the training on a device: by the nearest measured cells, if any is near."""
     ranked = sorted(
         calibration.residuals, key=lambda r: (ORDER.index(distance(r, device)), r.workload != workload, r.instance)
     )
     table = CPU_SIGMA if device.kind == "cpu" else SIGMA
-    added = [GAP_SIGMA] * len(device.gaps) + ([NEURON_SIGMA] if device.kind == "neuron" else [])
-    bare = 1.0, math.hypot(table["other"], *added), _facts(calibration, device)
+    added = _added(device)
     near = distance(ranked[0], device) if ranked else "other"
+    level = {f"any {device.kind}": table["other"] ** 2 - table["kind"] ** 2 / 2}
+    bare = Correction(
+        1.0,
+        math.hypot(table["other"], *added),
+        _facts(calibration, device),
+        _listed(workload, level | _of_device(table, "kind", device)),
+    )
     if near == "other":
         return bare
-    level = [r for r in ranked if distance(r, device) == near]
-    same = [r for r in level if r.workload == workload]
-    chosen = same or level
+    same_level = [r for r in ranked if distance(r, device) == near]
+    same = [r for r in same_level if r.workload == workload]
+    chosen = same or same_level
     # A relative error is half a 95 % interval, which in a normal distribution is 1.96 standard deviations.
     noise = max(math.hypot(r.relative_error / 1.96, BUSY_SIGMA * math.log(r.busy)) for r in chosen)
     if math.hypot(table[near], noise) >= table["other"]:
-        return (*bare[:2], f"{bare[2]}; what was measured near it is too unsteady to tell more")
+        return bare._replace(rests_on=f"{bare.rests_on}; what was measured near it is too unsteady to tell more")
     exponent = CPU_CARRY if device.kind == "cpu" and near == "kind" else CARRY[near]
     exponent /= min(r.busy for r in chosen)
     if not same:
         exponent *= OTHER_WORKLOAD_CARRY
-        added.append(OTHER_WORKLOAD_SIGMA)
+        noise = math.hypot(noise, OTHER_WORKLOAD_SIGMA)
     factor = carry(chosen, [1.0 / r.busy for r in chosen]) ** exponent
     what = ", ".join(sorted({f"{r.workload} on {r.instance}{' (busy)' if r.busy > 1 else ''}" for r in chosen}))
-    return factor, math.hypot(table[near], noise, *added), f"{what} ({WORDS[near]})"
+    parts = _of_device(table, near, device) | _of_cells(table, near, chosen, noise)
+    sigma = math.hypot(table[near], noise, *added)
+    return Correction(factor, sigma, f"{what} ({WORDS[near]})", _listed(workload, parts))
+
+
+def loading(workload: str, device: Device) -> Correction:
+    """Of decoding images, where that bounds the speed: the boxes' CPUs differ then, and no measured cell tells more."""
+    half = _halves(CPU_SIGMA, "kind")
+    parts = {"loading": CPU_SIGMA["other"] ** 2 - sum(half.values())}
+    if device.host_chip:
+        parts[f"host {device.host_chip}"] = half["family"] + half["kind"]
+    cores = f"{device.host_cores:g} core{'s' if device.host_cores > 1 else ''} of {device.host_chip or 'a host'}"
+    by = f" by {device.host_speed_by}" if device.host_speed_by else ""
+    sigma = math.hypot(CPU_SIGMA["other"], *_added(device))
+    return Correction(1.0, sigma, f"{LOAD_ORIGIN}, scaled to {cores}{by}", _listed(workload, parts))
+
+
+def _added(device: Device) -> list[float]:
+    return [GAP_SIGMA] * len(device.gaps) + ([NEURON_SIGMA] if device.kind == "neuron" else [])
+
+
+def _halves(table: Mapping[Distance, float], near: Distance) -> dict[Distance, float]:
+    """Half of a pair's variance at a distance, by the distance at which each part of it comes in."""
+    levels = ORDER[: ORDER.index(near) + 1]
+    halves = [0.0, *(table[level] ** 2 / 2 for level in levels)]
+    return {level: after - before for level, (before, after) in zip(levels, pairwise(halves), strict=True)}
+
+
+def _of_device(table: Mapping[Distance, float], near: Distance, device: Device) -> dict[str, float]:
+    """Variance of the device's own half that others of its chip or family have too."""
+    half = _halves(table, near)
+    chip = half.get("family", 0.0) + (NEURON_SIGMA**2 if device.kind == "neuron" else 0.0)
+    return {f"chip {device.chip}": chip, f"family {device.family}": half.get("kind", 0.0)}
+
+
+def _of_cells(
+    table: Mapping[Distance, float], near: Distance, chosen: Sequence[Residual], noise: float
+) -> dict[str, float]:
+    """Variance of the half that belongs to the measured cells, their noise with it: of all that rest on one of them."""
+    half = _halves(table, near)
+    half["chip"] += noise**2
+    cells = [f"{r.workload} on {r.instance}" for r in chosen]
+    return {f"{cell}, {level}": part / len(cells) for cell in cells for level, part in half.items()}
+
+
+def _listed(workload: str, variances: Mapping[str, float]) -> tuple[Shared, ...]:
+    return tuple(Shared(f"{workload}: {key}", math.sqrt(part)) for key, part in variances.items() if part > 0)
 
 
 def _facts(calibration: Calibration, device: Device) -> str:

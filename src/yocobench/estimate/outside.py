@@ -130,10 +130,10 @@ def estimate_module(
             on = devices.from_chip(target, chosen)
     except devices.Unknown as error:
         return NoEstimate(name, target.name, str(error), needed, have)
-    factor, sigma, rests_on = interval.correction(calibration, name, on)
-    parts = dataclasses.replace(step_time(found, on, compiled=compiled), factor=factor)
+    known = interval.correction(calibration, name, on)
+    parts = dataclasses.replace(step_time(found, on, compiled=compiled), factor=known.factor)
     rate = items * found.samples_per_item / parts.total_s
-    low, high = interval.bounds(rate, sigma)
+    low, high = interval.bounds(rate, known.sigma)
     return Estimate(
         workload=name,
         instance=target.name,
@@ -141,14 +141,15 @@ def estimate_module(
         samples_per_second=rate,
         low_samples_per_second=low,
         high_samples_per_second=high,
-        sigma=sigma,
+        sigma=known.sigma,
+        shared=known.shared,
         step_s=parts.total_s,
         micro_batch_size=items,
         accumulation_steps=1,
         needed_bytes=needed,
         available_bytes=have,
         bound_by=parts.bound_by,
-        calibrated_on=rests_on,
+        calibrated_on=known.rests_on,
         compile_s=on.compile_s,
         parts=parts,
         gaps=on.gaps,

@@ -131,10 +131,12 @@ class Advice(Stated):
 
     instance: str
     """Instance type."""
+    together_with: str | None = None
+    """Another one to measure as well, whose error it shares: neither alone is worth its bill; null: none."""
     bill_usd: Decimal | None
-    """What measuring it would cost; null: unknown."""
+    """What measuring it (or both) would cost; null: unknown."""
     regret_removed_usd: float | None
-    """Expected loss that knowing its true rate would save on this job; null: it has no estimate."""
+    """Expected loss that knowing its true rate (or both) would save on this job; null: it has no estimate."""
     regret_removed_per_usd: float | None
     """The one over the other; the list is sorted by it."""
 

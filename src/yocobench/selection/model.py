@@ -6,7 +6,7 @@ import datetime as dt
 from decimal import Decimal
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, model_validator
 
 from yocobench.bench.measurement import Source
 from yocobench.schema import Frozen, Name, Restrict, UsageClass
@@ -16,6 +16,23 @@ PaidBy = Literal["on-demand", "spot", "reserved", "savings-plan"]
 PositiveDecimal = Annotated[Decimal, Field(gt=0)]
 NonNegativeDecimal = Annotated[Decimal, Field(ge=0)]
 NonNegative = Annotated[float, Field(ge=0)]
+
+
+class Shared(Frozen):
+    """A part of an estimate's error that other candidates have too: those with the same key err there together."""
+
+    key: str
+    variance_share: float = Field(gt=0, le=1)
+    """Of the variance of its logarithm."""
+
+
+def _no_more_than_all(shared: tuple[Shared, ...]) -> tuple[Shared, ...]:
+    if len({one.key for one in shared}) < len(shared) or sum(one.variance_share for one in shared) > 1 + 1e-9:
+        raise ValueError("shared: keys must differ, and their shares of the variance be 1 at most in all")
+    return shared
+
+
+SharedParts = Annotated[tuple[Shared, ...], AfterValidator(_no_more_than_all)]
 
 
 class Rate(Frozen):
@@ -31,6 +48,8 @@ class Rate(Frozen):
     """What limits the speed: compute, memory, launch, host, input."""
     calibrated_on: str | None = None
     """What an estimate was fitted on."""
+    shared: SharedParts = ()
+    """Of an estimate's error; what is left of it is the candidate's own. Measured rates share nothing."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Rate:
@@ -53,6 +72,10 @@ class OneOff(Frozen):
     total_s: NonNegative
     low_s: NonNegative
     high_s: NonNegative
+    assumed_s: NonNegative = 0.0
+    """Of `total_s`: boot and set-up, where no run on the type says it. One figure stands for all such candidates."""
+    shared: SharedParts = ()
+    """Of the error, for that reason."""
 
     @model_validator(mode="after")
     def _ordered(self) -> OneOff:

@@ -4,21 +4,29 @@ All from the draws of the candidates that can be chosen. A candidate that misses
 nothing: its loss there is what it took plus what the best one takes to do the work again. Where nothing meets the
 limits, they are left out of account. The worth of measuring one candidate is the expected value of partial perfect
 information (Raiffa and Schlaifer, Applied Statistical Decision Theory, 1961): the expected loss of choosing now, less
-that of choosing once its time and cost are known and the others still are not.
+that of choosing once its time and cost are known. Of the others, so much is known then as their estimates share with
+its: given its rate, the logarithm of theirs is normal about a shifted mean. Nothing is learned of their set-up.
+What two candidates share hides which of them is ahead until both are known: two together may be worth more than each.
 """
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from yocobench.selection import score
 from yocobench.selection.model import Terms
 from yocobench.selection.objectives import Floats
 from yocobench.selection.score import Scored
 
 Bools = NDArray[np.bool_]
+GRID = np.linspace(-3.75, 3.75, 41)
+"""Standard deviations between which a conditional expectation is interpolated; the draws lie within 3.67."""
+MOST_TOLD = 0.999
+"""Correlation beyond which the draws of one candidate are too few to stand for what is left open."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +38,8 @@ class Odds:
     p_on_front: float
     expected_regret: float
     worth_of_measuring: float
+    worth_with: dict[str, float]
+    """Of measuring it and another one whose error it shares, by that one's name, which comes later in the alphabet."""
 
 
 def odds(scored: list[Scored], terms: Terms) -> dict[str, Odds]:
@@ -56,7 +66,12 @@ def odds(scored: list[Scored], terms: Terms) -> dict[str, Odds]:
             p_meets_limits=float(meets[i].mean()),
             p_on_front=float(_undominated(hours, cost, i).mean()),
             expected_regret=max(0.0, float(expected[i] - best.mean())),
-            worth_of_measuring=_worth(losses, expected, i),
+            worth_of_measuring=_worth(ordered, losses, i),
+            worth_with={
+                other.name: _worth(ordered, losses, i, j)
+                for j, other in enumerate(ordered)
+                if j > i and score.correlation(one.rate, other.rate)
+            },
         )
         for i, one in enumerate(ordered)
     }
@@ -76,13 +91,41 @@ def _undominated(hours: Floats, cost: Floats, i: int) -> Bools:
     return np.asarray(~(not_worse & better).any(axis=0))
 
 
-def _worth(losses: Floats, expected: Floats, i: int) -> float:
-    """Expected loss that knowing candidate i's own time and cost removes. 0 for a candidate without a rival."""
-    others = np.delete(expected, i)
-    if not len(others):
-        return 0.0
-    informed = np.minimum(losses[i], others.min()).mean()
-    return max(0.0, float(expected.min() - informed))
+def _worth(ordered: list[Scored], losses: Floats, *known: int) -> float:
+    """Expected loss that knowing the time and cost of those candidates removes. 0 for one without a rival.
+
+    What is known then of another's rate is a weighted sum of theirs: the regression of its logarithm on those.
+    """
+    luck, rates = np.stack([ordered[i].luck for i in known]), [ordered[i].rate for i in known]
+    among = np.array([[score.correlation(one, other) for other in rates] for one in rates])
+    np.fill_diagonal(among, 1.0)
+    best = losses[list(known)].min(axis=0)
+    for j in set(range(len(ordered))) - set(known):
+        shared = np.array([score.correlation(one, ordered[j].rate) for one in rates])
+        weights = np.linalg.lstsq(among, shared, rcond=None)[0]  # those who share all leave it singular
+        told = float(np.sqrt(max(0.0, weights @ shared)))
+        expected = _given(weights @ luck / told, told, losses[j], ordered[j].luck) if told else losses[j].mean()
+        best = np.minimum(best, expected)
+    return max(0.0, float(losses.mean(axis=1).min() - best.mean()))
+
+
+def _given(known: Floats, correlation: float, loss: Floats, luck: Floats) -> Floats:
+    """Expected loss of a candidate in each draw of something that is known then and correlated with its luck.
+
+    Its own draws, each weighted by how much likelier that makes it; the mean stays what it was.
+    """
+    at_grid = _likelier(round(min(correlation, MOST_TOLD), 6)) @ loss[np.argsort(luck)]
+    told = np.interp(known, GRID, at_grid)
+    return np.asarray(told * (loss.mean() / told.mean()), dtype=np.float64)
+
+
+@functools.lru_cache(maxsize=16)
+def _likelier(correlation: float) -> Floats:
+    """Weights of the draws of a candidate, least luck first, at each point of the grid; they sum to 1 there."""
+    luck = np.sort(score.luck("any"))
+    away = (luck - correlation * GRID[:, None]) ** 2 / (1 - correlation**2)
+    weights = np.exp((luck**2 - away) / 2)
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True), dtype=np.float64)
 
 
 def front(scored: list[Scored]) -> set[str]:

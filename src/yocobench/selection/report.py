@@ -176,10 +176,11 @@ def unranked(one: Unranked) -> str:
 def advice(one: Advice) -> str:
     """A measurement, its bill and what it is worth: estimates all, for nobody has made it."""
     bill = "an unknown bill" if one.bill_usd is None else f"~{usd(one.bill_usd)}"
+    name = f"{one.instance} and {one.together_with} together" if one.together_with else one.instance
     if one.regret_removed_usd is None:
         return f"{one.instance} for {bill}: it has no number, so what that saves is unknown"
     rate = "" if one.regret_removed_per_usd is None else f", ~{number(one.regret_removed_per_usd)} per dollar"
-    return f"{one.instance} for {bill}: removes ~{usd(one.regret_removed_usd)} of expected regret{rate}"
+    return f"{name} for {bill}: removes ~{usd(one.regret_removed_usd)} of expected regret{rate}"
 
 
 # --- README -----------------------------------------------------------------------------------------------------

@@ -2,13 +2,15 @@
 
 Rates are log-normal (Student's t on the log scale where a measured rate states its degrees of freedom), with each side
 of the median matched to that side of the interval. Every candidate draws from its own fixed stream, named after it, and
-stratified: the same candidate meets the same luck under every price, deadline and order of rows. Candidates are taken
-as independent, although errors of one estimator go together in part: differences look less certain than they are.
+stratified: the same candidate meets the same luck under every price, deadline and order of rows. What an estimate says
+that it shares with others comes from one stream for all of them, and drops out of their ratios in so far; the
+candidate's own interval stays what it was (a Gaussian copula: the sum is ranked, and its ranks draw).
 """
 
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -17,7 +19,7 @@ from scipy.special import ndtri, stdtrit
 
 from yocobench.pricelist import MIN_BILLED_S
 from yocobench.selection import cost
-from yocobench.selection.model import Candidate, OneOff, Price, Rate, Terms
+from yocobench.selection.model import Candidate, OneOff, Price, Rate, Shared, Terms
 from yocobench.selection.objectives import Floats, Objective
 
 NUM_DRAWS = 4096
@@ -43,6 +45,8 @@ class Scored:
     value_draws: Floats | None
     barred: str
     """Why it cannot be chosen, whatever its numbers; empty: it can."""
+    luck: Floats
+    """Of its rate (`luck` below)."""
 
     @property
     def name(self) -> str:
@@ -79,6 +83,7 @@ def score(candidate: Candidate, terms: Terms, objective: Objective) -> Scored:
         cost_draws=bills,
         value_draws=None if bills is None else objective.values(total_draws / 3600, bills),
         barred=barred(candidate, terms),
+        luck=luck(candidate.instance, candidate.rate.shared),
     )
 
 
@@ -99,15 +104,42 @@ def barred(candidate: Candidate, terms: Terms) -> str:
 # --- draws ------------------------------------------------------------------------------------------------------
 
 
-def _uniforms(name: str, what: str) -> Floats:
+def _stratified(name: str, what: str) -> Floats:
     """A stratified sample of (0, 1), in an order that belongs to the name."""
     generator = np.random.default_rng([SEED, zlib.crc32(f"{name}/{what}".encode())])
     return (generator.permutation(NUM_DRAWS) + 0.5) / NUM_DRAWS
 
 
-def _shares_of_side(name: str, what: str, level: float, degrees_of_freedom: int | None) -> Floats:
+def _uniforms(name: str, what: str, shared: Sequence[Shared] = ()) -> Floats:
+    """The same, in an order that others follow as far as their error is shared."""
+    own = _stratified(name, what)
+    if not shared:
+        return own
+    left = max(0.0, 1 - sum(part.variance_share for part in shared))
+    mixed = np.sqrt(left) * ndtri(own)
+    for part in shared:
+        mixed = mixed + np.sqrt(part.variance_share) * ndtri(_stratified(part.key, what))
+    ranked = np.empty(NUM_DRAWS)
+    ranked[np.argsort(mixed, kind="stable")] = np.arange(NUM_DRAWS)
+    return (ranked + 0.5) / NUM_DRAWS
+
+
+def luck(name: str, shared: Sequence[Shared] = ()) -> Floats:
+    """What the draws of a rate deviate by, in standard deviations: the same numbers for all, each in its own order."""
+    return np.asarray(ndtri(_uniforms(name, "rate", shared)), dtype=np.float64)
+
+
+def correlation(one: Rate, other: Rate) -> float:
+    """Of the logarithms of two estimated rates: what they share. 0 where one is measured."""
+    theirs = {part.key: part.variance_share for part in other.shared}
+    return float(sum(np.sqrt(part.variance_share * theirs.get(part.key, 0.0)) for part in one.shared))
+
+
+def _shares_of_side(
+    name: str, what: str, level: float, degrees_of_freedom: int | None = None, shared: Sequence[Shared] = ()
+) -> Floats:
     """Standard scores, scaled so that the ends of the central `level` interval are -1 and 1."""
-    uniforms = _uniforms(name, what)
+    uniforms = _uniforms(name, what, shared)
     if degrees_of_freedom is None:
         scores = ndtri(uniforms) / ndtri((1 + level) / 2)
     else:
@@ -124,13 +156,13 @@ def _log_split(median: float, low: float, high: float, shares: Floats) -> Floats
 def rate_draws(rate: Rate, name: str) -> Floats:
     """Samples per second."""
     level = 0.95 if rate.is_measured else 0.90
-    shares = _shares_of_side(name, "rate", level, rate.degrees_of_freedom)
+    shares = _shares_of_side(name, "rate", level, rate.degrees_of_freedom, rate.shared)
     return _log_split(rate.samples_per_second, rate.low_samples_per_second, rate.high_samples_per_second, shares)
 
 
 def one_off_draws(one_off: OneOff, name: str) -> Floats:
     """Seconds; normal on each side, since the interval may reach 0."""
-    shares = _shares_of_side(name, "one-off", INTERVAL, None)
+    shares = _shares_of_side(name, "one-off", INTERVAL, shared=one_off.shared)
     sides = np.where(shares < 0, one_off.total_s - one_off.low_s, one_off.high_s - one_off.total_s)
     return np.asarray(np.maximum(one_off.total_s + shares * sides, 0.0), dtype=np.float64)
 
@@ -140,7 +172,7 @@ def _price_draws(price: Price, name: str) -> Floats:
     median = float(price.usd_per_hour)
     if price.low_usd_per_hour is None or price.high_usd_per_hour is None:
         return np.full(NUM_DRAWS, median)
-    shares = _shares_of_side(name, "price", INTERVAL, None)
+    shares = _shares_of_side(name, "price", INTERVAL)
     return _log_split(median, float(price.low_usd_per_hour), float(price.high_usd_per_hour), shares)
 
 
