@@ -50,6 +50,33 @@ def test_what_else_used_the_machine_is_told_of_the_worst_repeat():
     )
 
 
+def test_a_gpu_that_throttled_reaches_the_decision():
+    one = known("g4dn.xlarge", repeat(100), repeat(100, gpu_throttle=("hardware thermal slowdown",)))
+    decision = decide_workload([made(one)], terms(study(), examples.spec().workload))
+    assert decision.warnings[-1] == (
+        "g4dn.xlarge: in 1 of 2 repeat(s), the GPU slowed down (hardware thermal slowdown): "
+        "check cooling and power supply"
+    )
+
+
+def test_what_the_repeats_noted_is_told_once_though_its_numbers_differ():
+    slow = "input_bound: steps wait {} of their time for the loader"
+    eager = "torch.compile was left out, steps ran eagerly: no C++ compiler (g++ is not found; install g++)"
+    repeats = [repeat(100, warnings=(eager, slow.format("12%"))), repeat(100, warnings=(slow.format("9.5%"),))]
+    decision = decide_workload([made(known("m5a.large", *repeats))], terms(study(), examples.spec().workload))
+    assert decision.warnings[-2:] == (
+        f"m5a.large: in 1 of 2 repeat(s), {eager}",
+        f"m5a.large: in 2 of 2 repeat(s), {slow.format('12%')}",
+    )
+
+
+def test_the_loaders_share_is_the_mean_of_the_repeats():
+    repeats = [repeat(100, data_wait_share=0.02), repeat(100, data_wait_share=0.04)]
+    decision = decide_workload([made(known("m5a.large", *repeats))], terms(study(), examples.spec().workload))
+    assert decision.rows[0].data_wait_share == pytest.approx(0.03)
+    assert made(known("m5a.large")).data_wait_share is None
+
+
 # --- trends -----------------------------------------------------------------------------------------------------
 
 

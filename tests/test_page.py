@@ -55,7 +55,7 @@ def decision() -> Decision:
     return decide_workload(
         [
             candidate("slow", 10, "0.1"),
-            candidate("quick", 100, "2", one_off=hour, source="replayed"),
+            candidate("quick", 100, "2", one_off=hour, source="replayed", data_wait_share=0.125),
             candidate("guess", 200, "2.02", spread=1.5, source="estimated"),
             candidate("here", 50, None, can_be_chosen=False, reason="this <machine>"),
             without_number("old", "excluded", "retired </script><b>", reason_source="AWS"),
@@ -88,6 +88,11 @@ def test_each_candidate_has_its_hand_computed_numbers(read):
     assert re.search(r"guess estimated ~200 133 to 300 ~5\.00 3\.3\d to 7\.[45]\d ~10\.1 ", read.text)
     assert "here measured 50.0 20.0" in read.text
     assert "this <machine>" in read.text
+
+
+def test_what_waits_for_data_has_a_column_that_sorts(read, text):
+    assert "best waits for data, % why" in read.text
+    assert '<td data-key="12.5">12.5</td>' in text
 
 
 def test_estimates_carry_a_tilde_and_timed_numbers_do_not(read):

@@ -45,6 +45,19 @@ def test_energy_has_a_column_only_where_some_machine_meters_it(decision):
     assert slow.split(" | ")[-2] == ""
 
 
+def test_waiting_for_data_has_a_column_where_it_was_measured(decision):
+    assert "waits for data" not in report.markdown((decision,), [])
+    rows = [candidate("slow", 100, "0.10"), candidate("gpu", 90, "0.10", data_wait_share=0.125)]
+    waiting = decide_workload(rows, terms())
+    lines = [line for line in report.markdown((waiting,), []).splitlines() if line.startswith("| ")]
+    shown = {line.strip("| *").split(" ")[0].strip("*"): line.split(" | ")[-2] for line in lines}
+    assert (shown["instance"], shown["gpu"], shown["slow"]) == ("waits for data, %", "12.5", "")
+    console = Console(record=True, width=160, file=io.StringIO())
+    console.print(tables.terminal([waiting]))
+    assert "waits for data, %" in console.export_text(clear=False)
+    assert "12.5" in console.export_text()
+
+
 NAMES = ("instance", "gpu", "slow")
 
 

@@ -1,7 +1,9 @@
 """When warm-up ends, what timed steps show, and the verdict with what to do."""
 
+import pynvml
 import pytest
 
+from yocobench.bench import activity
 from yocobench.bench.activity import Watch
 from yocobench.bench.measurement import HostActivity
 from yocobench.bench.stability import disturbances, is_stationary, stability, trends
@@ -96,11 +98,14 @@ def test_many_outliers_are_noise_too():
 
 
 def test_each_disturbance_is_told_with_a_remedy():
-    activity = HostActivity(
-        steal_share=0.03, other_share=0.2, cpu_throttle_events=4, gpu_throttle=("power cap", "power brake")
+    seen = HostActivity(
+        steal_share=0.03,
+        other_share=0.2,
+        cpu_throttle_events=4,
+        gpu_throttle=("hardware thermal slowdown", "power brake"),
     )
-    assert disturbances(activity) == (
-        "the GPU slowed down (power cap, power brake): check cooling and the power limit",
+    assert disturbances(seen) == (
+        "the GPU slowed down (hardware thermal slowdown, power brake): check cooling and power supply",
         "the CPU throttled 4 time(s) for heat: check cooling",
         "the hypervisor gave 3.0% of the CPU time to others (a noisy neighbour, or spent CPU credits): "
         "measure again, or on another host",
@@ -128,6 +133,17 @@ def test_what_this_process_does_is_not_other_load_and_throttling_is_counted_by_d
     assert 0 <= seen.other_share <= 1
     assert 0 <= seen.steal_share <= 1
     assert seen.cpu_throttle_events == 3
+
+
+def test_a_gpu_at_its_power_limit_is_a_fact_and_one_that_is_too_hot_a_disturbance(tmp_path, monkeypatch):
+    capped, hot = pynvml.nvmlClocksEventReasonSwPowerCap, pynvml.nvmlClocksEventReasonHwThermalSlowdown
+    bits = [[], [0, capped], [hot]]
+    monkeypatch.setattr(activity, "_clock_reasons", lambda: bits.pop(0))
+    watch = Watch(tmp_path)
+    assert (watch.seen().gpu_power_capped, watch.seen().gpu_power_capped) == (None, True)
+    last = watch.seen()
+    assert (last.gpu_power_capped, last.gpu_throttle) == (True, ("hardware thermal slowdown",))
+    assert disturbances(HostActivity(gpu_power_capped=True)) == ()
 
 
 def test_where_the_kernel_counts_no_throttling_it_is_unknown(tmp_path):

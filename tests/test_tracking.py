@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from examples import receipt, repeat, spec
+from yocobench.bench.measurement import HostActivity
 from yocobench.receipt import read
 from yocobench.tracking import open_store
 
@@ -57,7 +58,23 @@ def test_a_repeat_says_whether_it_was_compiled_at_what_cost_and_what_was_odd(tra
     assert (first.data.metrics["compile_s"], first.data.metrics["skipped_steps"]) == (2.5, 3.0)
     assert "compile_s" not in second.data.metrics
     assert "warnings" not in first.data.tags
-    assert second.data.tags["warnings"] == "no compiler; stolen time"
+    assert second.data.tags["warnings"] == "no compiler\nstolen time"
+    hot = repeat(0, warnings=("a; b", "c"), activity=HostActivity(gpu_throttle=("power brake",), gpu_power_capped=True))
+    store.log_receipt(receipt((hot,), "g4dn.xlarge"), None, [])
+    (back,) = store.fetch_repeats([spec("g4dn.xlarge").key])[spec("g4dn.xlarge").key]
+    assert (back.warnings, back.gpu_throttle) == (("a; b", "c"), ("power brake",))
+    assert store.client.get_run(back.run_id).data.metrics["gpu_power_capped"] == 1
+
+
+def test_credits_that_run_out_are_no_neighbours_in_the_verdict_of_a_burstable_type(tracked):
+    slower = (0.1,) * 40 + (0.2,) * 20
+    found = repeat(0, step_times_s=slower, data_wait_s=(0.0,) * 60, losses=())
+    store = open_store(tracked)
+    logged = store.log_receipt(receipt((found,)).model_copy(update={"burstable": True}), None, [])
+    (child,) = runs_of(store, f"tags.`mlflow.parentRunId` = '{logged.run_id}'")
+    assert child.data.tags["stability"] == "trending"
+    assert "CPU credits ran out" in child.data.tags["stability_reasons"]
+    assert "neighbour" not in child.data.tags["stability_reasons"]
 
 
 def test_tags_params_dataset_and_files_say_what_was_run_where(tracked):

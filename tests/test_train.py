@@ -52,9 +52,11 @@ def train(*overrides, **env):
 
 
 def test_a_cell_leaves_a_receipt_and_its_runs(study):
-    done = train("workload=toy", "instance=local", "receipt=results/receipts/toy/smoke/local.json")
+    cell = ("workload=toy", "instance=local", "workload.compile=auto")
+    done = train(*cell, "receipt=results/receipts/toy/smoke/local.json", CXX="no-compiler")
     assert done.returncode == 0, done.stderr
     assert "samples/s" in done.stderr
+    assert "\n  in 1 of 1 repeat(s), torch.compile was left out, steps ran eagerly: no C++ compiler" in done.stderr
     left = receipt.read(study / "results/receipts/toy/smoke/local.json")
     assert left.measurement.outcome == "ok"
     assert len(left.measurement.repeats[0].step_times_s) == 4

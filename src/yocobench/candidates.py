@@ -83,6 +83,7 @@ def candidate(
         cell_key=planned.spec.key,
         equal_work=equal,
         energy_j_per_million_samples=evidences.energy_j_per_million_samples(evidence),
+        data_wait_share=evidences.data_wait_share(evidence),
         warnings=(*evidences.warnings(evidence), *_conditions(evidence, study)),
     )
 

@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from yocobench import remarks
 from yocobench.bench import stability
-from yocobench.bench.measurement import HostActivity, Outcome, Source
+from yocobench.bench.measurement import Outcome, Source
 from yocobench.bench.statistics import pooled_rate
 from yocobench.estimate import extrapolate
 from yocobench.plan import PlannedCell
@@ -184,8 +185,15 @@ def energy_j_per_million_samples(evidence: Evidence) -> float | None:
     return statistics.fmean(metered) if metered else None
 
 
+def data_wait_share(evidence: Evidence) -> float | None:
+    """Of the timed steps, the share that waited for the loader; mean over the counted repeats."""
+    known = [one.data_wait_share for one in evidence.counted if one.data_wait_share is not None]
+    return statistics.fmean(known) if known else None
+
+
 def warnings(evidence: Evidence) -> tuple[str, ...]:
-    """What its step times show, worst repeat of each kind; what its recording was of; why it was not measured."""
+    """What its step times show, worst repeat of each kind; what else used its machine; what its repeats noted; what its
+    recording was of; why it was not measured."""
     said = []
     everything = seen(evidence)
     for trend in dict.fromkeys(one.found.trend for one in everything):
@@ -195,27 +203,13 @@ def warnings(evidence: Evidence) -> tuple[str, ...]:
             f"in {len(same)} of {len(evidence.counted)} repeat(s), {worst.found.text}; reckoned with the rate after "
             f"that, {worst.settled_samples_per_second:,.1f} {evidence.planned.spec.workload.sample_unit}s/s"
         )
-    said += _disturbed(evidence)
+    said += remarks.disturbed([one.activity for one in evidence.counted])
+    said += remarks.noted([one.warnings for one in evidence.counted])
     if evidence.recorded_under:
         said.append(evidence.recorded_under)
     if evidence.attempt and evidence.planned.exclusion is None and not evidence.failures:
         said.append(evidence.attempt)
     return tuple(said)
-
-
-def _disturbed(evidence: Evidence) -> list[str]:
-    """What else used its machine, from the most disturbed repeat."""
-    found = []
-    for one in evidence.counted:
-        seen = HostActivity(
-            steal_share=one.steal_share, other_share=one.other_share, cpu_throttle_events=one.cpu_throttle_events
-        )
-        found.append((max(one.steal_share or 0.0, one.other_share or 0.0), stability.disturbances(seen)))
-    disturbed = [one for one in found if one[1]]
-    if not disturbed:
-        return []
-    worst = max(disturbed, key=lambda one: one[0])[1]
-    return [f"in {len(disturbed)} of {len(found)} repeat(s), {text}" for text in worst]
 
 
 # --- subset to full ---------------------------------------------------------------------------------------------

@@ -48,6 +48,8 @@ class Receipt(Frozen):
     spec: CellSpec
     provenance: Provenance
     measurement: Measurement
+    burstable: bool = False
+    """Its type has CPU credits: steps that grow longer are those running out."""
     recorded_at: str
     run_id: str | None = None
     """MLflow run of the cell; null while the store has not been reached."""

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from yocobench import config, prices, receipt, sweep, tuned
+from yocobench import config, prices, receipt, remarks, sweep, tuned
 from yocobench.bench import hardware
 from yocobench.bench.measurement import Measurement, Source
 from yocobench.bench.peak import peak_flops_per_second
@@ -58,6 +58,7 @@ def main(cfg: Config) -> int:
         spec=planned.spec,
         provenance=provenance(root, cfg.launcher.name, sweep.name()).model_copy(update={"tuned": tuned_as}),
         measurement=measurement,
+        burstable=cfg.instance.burst is not None,
         recorded_at=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
     )
     path = root / cfg.receipt if cfg.receipt else receipt.standalone(record, root)
@@ -69,7 +70,7 @@ def main(cfg: Config) -> int:
     console.print(
         f"{planned.spec.label}: {describe(measurement, cfg.workload.sample_unit)}", highlight=False, soft_wrap=True
     )
-    for said in unsteady(measurement, planned.spec.protocol.target_relative_half_width, cfg.instance.burst is not None):
+    for said in (*unsteady(record), *remarks.noted([one.warnings for one in measurement.repeats])):
         console.print(f"  {said}", highlight=False, soft_wrap=True)
     # DVC itself ignores Ctrl-C while a command runs: only a failure stops it and leaves the cell to be measured again.
     return INTERRUPTED_STATUS if measurement.outcome == "interrupted" and "DVC_STAGE" in os.environ else 0
@@ -182,9 +183,10 @@ def describe(measurement: Measurement, unit: str) -> str:
     return f"{text}; then {measurement.outcome}: {measurement.reason}"
 
 
-def unsteady(measurement: Measurement, target: float, burstable: bool) -> list[str]:
+def unsteady(record: Receipt) -> list[str]:
     """For each repeat whose steps were not steady, how and why, and what to do."""
-    found = [(r.repeat, stability(r.step_times_s, r.activity, target, burstable)) for r in measurement.repeats]
+    target, repeats = record.spec.protocol.target_relative_half_width, record.measurement.repeats
+    found = [(r.repeat, stability(r.step_times_s, r.activity, target, record.burstable)) for r in repeats]
     return [
         f"repeat {number} was {one.verdict}: {reason}"
         for number, one in found

@@ -237,7 +237,14 @@ def _keep(spec: CellSpec, found: Measurement, cfg: Config, tag: str, root: Path,
     """A trial's receipt and MLflow run."""
     now = dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds")
     origin = train.provenance(root, cfg.launcher.name, tag).model_copy(update={"purpose": "tune"})
-    record = Receipt(cell_key=spec.key, spec=spec, provenance=origin, measurement=found, recorded_at=now)
+    record = Receipt(
+        cell_key=spec.key,
+        spec=spec,
+        provenance=origin,
+        measurement=found,
+        recorded_at=now,
+        burstable=cfg.instance.burst is not None,
+    )
     path = root / STANDALONE / tag / f"{now.replace(':', '-')}.json"
     train.keep(record, path, root, console, {})
 

@@ -20,9 +20,10 @@ GPU_SLOWDOWNS = {
     "nvmlClocksEventReasonSwThermalSlowdown": "software thermal slowdown",
     "nvmlClocksEventReasonHwThermalSlowdown": "hardware thermal slowdown",
     "nvmlClocksEventReasonHwPowerBrakeSlowdown": "power brake",
-    "nvmlClocksEventReasonSwPowerCap": "power cap",
 }
 """NVML's bits for a clock below the one asked for, by the reason (nvml.h, nvmlClocksEventReasons)."""
+POWER_CAP = "nvmlClocksEventReasonSwPowerCap"
+"""The same for the board's own power limit. No disturbance: small boards (T4, L4) run there at every full load."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,17 @@ class Watch:
         """`cpus`: where the kernel counts throttling by CPU."""
         self._cpus = cpus
         self._gpu_throttle: dict[str, None] = {}
+        self._gpu_power_capped: bool | None = None
         self._start = self._read()
 
     def look(self) -> None:
         """Note why the GPUs run slower than asked, if they do now: NVML tells the present only."""
-        self._gpu_throttle |= dict.fromkeys(_gpu_slowdowns())
+        bits = _clock_reasons()
+        named = [text for name, text in GPU_SLOWDOWNS.items() if any(getattr(pynvml, name) & one for one in bits)]
+        self._gpu_throttle |= dict.fromkeys(named)
+        if bits:
+            capped = any(getattr(pynvml, POWER_CAP) & one for one in bits)
+            self._gpu_power_capped = bool(self._gpu_power_capped) or capped
 
     def seen(self) -> HostActivity:
         """The differences since the start."""
@@ -65,6 +72,7 @@ class Watch:
             other_share=other / total if known else None,
             cpu_throttle_events=throttles,
             gpu_throttle=tuple(self._gpu_throttle),
+            gpu_power_capped=self._gpu_power_capped,
         )
 
     def _read(self) -> _Reading:
@@ -97,9 +105,9 @@ def _own_s() -> float:
     return seconds
 
 
-def _gpu_slowdowns() -> list[str]:
+def _clock_reasons() -> list[int]:
+    """NVML's bits for each GPU; empty where it does not say."""
     try:
-        bits = [pynvml.nvmlDeviceGetCurrentClocksEventReasons(gpu) for gpu in gpus()]
+        return [pynvml.nvmlDeviceGetCurrentClocksEventReasons(gpu) for gpu in gpus()]
     except pynvml.NVMLError:
         return []
-    return [text for name, text in GPU_SLOWDOWNS.items() if any(getattr(pynvml, name) & one for one in bits)]

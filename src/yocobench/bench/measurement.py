@@ -61,7 +61,9 @@ class HostActivity(Frozen):
     cpu_throttle_events: int | None = None
     """Times that a core was slowed for heat."""
     gpu_throttle: tuple[str, ...] = ()
-    """Why a GPU ran below the clock that was asked for, where NVML said so."""
+    """Why a GPU ran below the clock that was asked for, other than its own power limit, where NVML said so."""
+    gpu_power_capped: bool | None = None
+    """Did the board's power limit hold a GPU's clock down at some time?"""
 
 
 class RepeatResult(Frozen):

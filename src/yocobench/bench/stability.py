@@ -173,7 +173,7 @@ def disturbances(activity: HostActivity | None) -> tuple[str, ...]:
         return ()
     said = []
     if activity.gpu_throttle:
-        said.append(f"the GPU slowed down ({', '.join(activity.gpu_throttle)}): check cooling and the power limit")
+        said.append(f"the GPU slowed down ({', '.join(activity.gpu_throttle)}): check cooling and power supply")
     if activity.cpu_throttle_events:
         said.append(f"the CPU throttled {activity.cpu_throttle_events} time(s) for heat: check cooling")
     if activity.steal_share is not None and activity.steal_share > STEAL_SHARE:

@@ -103,6 +103,8 @@ class Row(Stated):
     """Gain in throughput at which it draws level; null: no gain would do, or it is chosen."""
     energy_j_per_million_samples: float | None = None
     """Energy of the metered parts of its machine; null: none is metered, or it was not measured."""
+    data_wait_share: float | None = None
+    """Share of its steps' time that waited for the loader; null: it was not measured."""
     bound_by: str | None
     """What limits its speed."""
     calibrated_on: str | None

@@ -149,6 +149,8 @@ class Candidate(Frozen):
     """Is its loss curve in the band of the reference precision (equal_work.py)? Null: nothing to compare."""
     energy_j_per_million_samples: NonNegative | None = None
     """Of what is metered on its machine (bench/energy.py); null: nothing is."""
+    data_wait_share: NonNegative | None = None
+    """Of its timed steps, what waited for the loader; null: not measured."""
     warnings: tuple[str, ...] = ()
     """What to keep in mind about its number."""
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel
 
-from yocobench.selection import bills, paying, wording
+from yocobench.selection import beside, bills, paying, wording
 from yocobench.selection import decision as layout
 from yocobench.selection.checked import Checked
 from yocobench.selection.decision import Advice, Decision, Row, Unranked
@@ -121,11 +121,10 @@ def _rows(decision: Decision) -> str:
     for row in decision.rows:
         name, source, time, bill, speed, ratio, best, front, why = cells(row, decision)
         body.append([name, source, time, hourly(row), bill, speed, ratio, best + (", front" if front else ""), why])
-    energies = [row.energy_j_per_million_samples for row in decision.rows]
-    if any(energy is not None for energy in energies):  # metered on some machine: a column before the last
-        header.insert(-1, f"kJ per million {decision.asked.sample_unit}s")
-        for line, energy in zip(body, energies, strict=True):
-            line.insert(-1, "" if energy is None else number(energy / 1000))
+    for column in beside.columns(decision):  # before the last
+        header.insert(-1, column.title)
+        for line, value in zip(body, column.values, strict=True):
+            line.insert(-1, column.text(value))
     return table(header, body)
 
 

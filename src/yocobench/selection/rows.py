@@ -49,6 +49,7 @@ def _row(one: Scored, baseline: Scored | None, on_front: bool, ranking: Ranking)
         equal_work=one.candidate.equal_work,
         on_front=on_front,
         energy_j_per_million_samples=one.candidate.energy_j_per_million_samples,
+        data_wait_share=one.candidate.data_wait_share,
         bound_by=one.rate.bound_by,
         calibrated_on=one.rate.calibrated_on,
         why=phrases.why(one, ranking),

@@ -10,7 +10,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from yocobench.selection import paying, report, tracks
+from yocobench.selection import beside, paying, report, tracks
 from yocobench.selection.decision import Decision
 
 PLAIN_COLUMNS = 160
@@ -26,14 +26,18 @@ def terminal(decisions: Sequence[Decision]) -> Group:
     parts: list[Text | Table] = []
     for one in decisions:
         shown = Table(title=one.workload, title_justify="left", title_style="bold")
-        for name in ("instance", "source", "hours", "cost, USD", "best", "why"):
+        columns = beside.columns(one)
+        titles = [column.title for column in columns]
+        for name in ("instance", "source", "hours", "cost, USD", "best", *titles, "why"):
             shown.add_column(name, overflow="fold")
-        for row in one.rows:
+        for number, row in enumerate(one.rows):
             cells = report.cells(row, one)
             chosen = row.instance == one.chosen
-            shown.add_row(row.instance, *(cells[i] for i in (1, 2, 3, 6)), row.why, style="bold" if chosen else "")
+            more = [column.text(column.values[number]) for column in columns]
+            style = "bold" if chosen else ""
+            shown.add_row(row.instance, *(cells[i] for i in (1, 2, 3, 6)), *more, row.why, style=style)
         for left in (*one.excluded, *one.unmeasured):
-            shown.add_row(left.instance, left.status, "", "", "", left.reason, style="dim")
+            shown.add_row(left.instance, left.status, "", "", "", *("" for _ in columns), left.reason, style="dim")
         parts.append(shown)
         if (drawn := tracks.chart(one)) is not None:
             parts += [drawn, Text()]

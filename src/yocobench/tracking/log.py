@@ -59,7 +59,8 @@ def log_receipt(store: Store, receipt: Receipt, costs: Mapping[str, float], arti
     _log_files(store, run_id, receipt, artifacts)
     for repeat in measurement.repeats:
         child = {"mlflow.parentRunId": run_id, "level": part, "outcome": repeat.outcome, "reason": repeat.reason}
-        child |= records.verdict_tags(repeat, receipt.spec.protocol.target_relative_half_width)
+        target = receipt.spec.protocol.target_relative_half_width
+        child |= records.repeat_tags(repeat, target, receipt.burstable)
         _log_repeat(store, repeat, f"{receipt.spec.label} #{repeat.repeat}", tags | child, params)
     store.client.set_terminated(run_id, _status(measurement.outcome), end_ms)
     return run_id
@@ -77,8 +78,7 @@ def _log_repeat(
     before_s += sum(repeat.warmup_step_times_s)
     ends_ms = [start_ms + int(1000 * (before_s + elapsed)) for elapsed in accumulate(repeat.step_times_s)]
     end_ms = ends_ms[-1] if ends_ms else start_ms + int(1000 * before_s)
-    said = {"warnings": "; ".join(repeat.warnings)} if repeat.warnings else {}
-    run_id = _create(store, name, start_ms, tags | said | {"repeat": str(repeat.repeat)})
+    run_id = _create(store, name, start_ms, tags | {"repeat": str(repeat.repeat)})
     metrics = [Metric(key, value, end_ms, 0) for key, value in records.repeat_metrics(repeat).items()]
     series = {"step_time_s": repeat.step_times_s, "data_wait_s": repeat.data_wait_s, "loss": repeat.losses}
     for key, values in series.items():

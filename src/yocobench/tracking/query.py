@@ -89,6 +89,7 @@ def _repeat(run: Run) -> RecordedRepeat:
         {
             **{name: int(value) if name in whole else value for name, value in named.items()},
             "run_id": run.info.run_id,
+            **{name: tuple(tags.get(name, "").splitlines()) for name in ("warnings", "gpu_throttle")},
             "heldout": {k.removeprefix(HELDOUT_PREFIX): v for k, v in metrics.items() if k.startswith(HELDOUT_PREFIX)},
             **{name: tags[name] for name in ("cell_key", "receipt_sha256", "repeat", "source", "recorded_at")},
         }

@@ -43,12 +43,25 @@ class RecordedRepeat(Frozen):
     steal_share: float | None = None
     other_share: float | None = None
     cpu_throttle_events: int | None = None
+    gpu_throttle: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    """What the repeat itself noted: steps that ran eagerly, tight memory, a loader that holds the steps up."""
     energy_j_per_million_samples: float | None = None
     """Of what is metered (tag energy_source)."""
     peak_memory_bytes: int | None = None
     final_loss: float | None = None
     flops_per_sample: float | None = None
     heldout: dict[str, float]
+
+    @property
+    def activity(self) -> HostActivity:
+        """What else its host did."""
+        return HostActivity(
+            steal_share=self.steal_share,
+            other_share=self.other_share,
+            cpu_throttle_events=self.cpu_throttle_events,
+            gpu_throttle=self.gpu_throttle,
+        )
 
 
 class RecordedCurve(Frozen):
@@ -136,6 +149,7 @@ def _activity(repeat: RepeatResult) -> dict[str, float | None]:
         "steal_share": seen.steal_share,
         "other_share": seen.other_share,
         "cpu_throttle_events": seen.cpu_throttle_events,
+        "gpu_power_capped": seen.gpu_power_capped,
     }
 
 
@@ -149,12 +163,15 @@ def _energy(repeat: RepeatResult) -> dict[str, float]:
     return {**parts, "energy_j": total, "energy_j_per_million_samples": per_million}
 
 
-def verdict_tags(repeat: RepeatResult, target: float) -> dict[str, str]:
-    """The verdict on its steps, the reasons (bench/stability.py), what metered its energy; none where unknown."""
-    meters = {"energy_source": "+".join(sorted(repeat.energy_j))} if repeat.energy_j else {}
-    found = stability(repeat.step_times_s, repeat.activity, target)
+def repeat_tags(repeat: RepeatResult, target: float, burstable: bool) -> dict[str, str]:
+    """The verdict on its steps, the reasons (bench/stability.py), what slowed its GPU, what it noted (a line each),
+    what metered its energy; none where unknown. `burstable`: its type has CPU credits."""
+    found = stability(repeat.step_times_s, repeat.activity, target, burstable)
     said = {} if found is None else {"stability": found.verdict, "stability_reasons": "; ".join(found.reasons)}
-    return said | meters
+    throttle = repeat.activity.gpu_throttle if repeat.activity else ()
+    noted = {"warnings": "\n".join(repeat.warnings), "gpu_throttle": "\n".join(throttle)}
+    noted["energy_source"] = "+".join(sorted(repeat.energy_j))
+    return said | {name: text for name, text in noted.items() if text}
 
 
 def cell_metrics(measurement: Measurement) -> dict[str, float]:

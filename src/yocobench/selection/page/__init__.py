@@ -16,7 +16,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from yocobench.selection import paying, report, wording
+from yocobench.selection import beside, paying, report, wording
 from yocobench.selection.checked import Checked
 from yocobench.selection.decision import Decision, Row
 from yocobench.selection.objectives import OBJECTIVES
@@ -109,6 +109,10 @@ class View:
     def cells(self, row: Row, decision: Decision) -> tuple[str, ...]:
         """The texts of decision.md's table, its markup left out."""
         return tuple(text.replace("**", "") for text in report.cells(row, decision))
+
+    def columns(self, decision: Decision) -> list[beside.Column]:
+        """Columns that only some decisions have."""
+        return beside.columns(decision)
 
     def rate(self, row: Row) -> str:
         """Throughput with its interval; without one in an older file."""
