@@ -41,7 +41,7 @@ def test_the_data_are_told_as_configured_and_a_folder_by_its_name_only():
     images, text = config.workload("yoco-det"), config.workload("yoco-lm")
     few = study("data.images.num_images=4000", "data.images.image_size_px=320")
     assert data(few, images) == "data: 4,000 rendered images of 320 px, as data.images.source is null"
-    assert data(study("data.images.source=/home/me/photos"), images) == "data: photos (data.images.source)"
+    assert data(study("data.images.source=../mine/photos"), images) == "data: photos (data.images.source)"
     assert data(study("data.text.source=s3://mine/corpus"), text) == "data: s3://mine/corpus (data.text.source)"
     assert data(few, text).startswith("data: program text of Python packages, vocabulary of 8,192, as data.text.source")
     assert data(few, text.model_copy(update={"data": None})) == ""
