@@ -71,7 +71,7 @@ def test_the_seed_fixes_the_order():
 
 def test_no_trial_starts_that_would_leave_no_time_for_the_confirmations():
     world = World()
-    world.search(max_s=50)  # a third trial leaves 20 s: two confirmations of 10 s
+    world.search(max_s=70)  # a third trial leaves 40 s: four confirmations of 10 s
     assert len(world.asked) == 3
 
 
@@ -123,26 +123,74 @@ def test_the_winner_is_what_the_cell_is_measured_by(study, monkeypatch, capsys):
     store = open_store(study)
     runs = query.runs(store, "tags.purpose = 'tune'")
     assert {run.data.tags["level"] for run in runs} == {"trial", "trial-repeat"}
-    assert len(runs) == 2 * (2 + 2)  # two trials, and both once more
+    assert len(runs) == 2 * (2 + 4)  # two trials, and both twice more
     assert len({run.data.tags["sweep"] for run in runs}) == 1
     keys = [run.data.tags["cell_key"] for run in runs]
     assert set(map(len, store.fetch_repeats(keys).values())) == {0}  # no decision counts them
 
 
-@pytest.mark.parametrize(("interrupted", "rates", "stays"), [(True, 1, True), (False, 0, True), (False, 1, False)])
-def test_an_earlier_winner_goes_only_where_a_whole_tuning_says_so(study, monkeypatch, interrupted, rates, stays):  # noqa: F811
-    def run(search, measure, say):
+@pytest.mark.parametrize(
+    ("interrupted", "tried", "stays"),
+    [(True, (2, 1), True), (False, (2,), True), (False, (), True), (False, (2, 1), False)],
+    ids=["Ctrl-C", "no time but for the default", "nothing ran", "measured and lost"],
+)
+def test_an_earlier_winner_goes_only_where_it_was_measured_and_lost(study, monkeypatch, interrupted, tried, stays):  # noqa: F811
+    def run(search, measure, say, earlier):
+        assert earlier == Settings(threads=1)
         search.interrupted = interrupted
-        search.tried = {Settings(threads=2): "ok"}
-        search.rates = {Settings(threads=2): rate(100, 1)} if rates else {}
+        search.tried = {Settings(threads=n): "ok" for n in tried}
+        search.rates = {Settings(threads=n): rate(100, 1) for n in tried}
 
     monkeypatch.setattr(Search, "run", run)
+    monkeypatch.setattr(tune, "space_of", lambda planned, detected: {"threads": [2, 1]})
     path = study / "conf/tuned/toy/local.yaml"
-    path.parent.mkdir(parents=True)
-    path.touch()
-    monkeypatch.setattr(tuned, "read", lambda _: None)
+    tuned.write(winner(Settings(threads=1)), path)
     tune.main(composed("workload=toy", "instance=local"))
     assert path.exists() is stays
+
+
+def winner(settings):
+    cfg = composed("workload=toy")
+    return tuned.Tuned(
+        settings=settings, workload=cfg.workload.model_dump(mode="json", by_alias=True),
+        host_id=hardware.detect().host_id, machine="this one", best=rate(120, 1), default=rate(100, 1), trials=3,
+        protocol=cfg.protocol, code_md5="c0de", tuned_at="2026-11-23",
+    )  # fmt: skip
+
+
+@pytest.mark.usefixtures("study")
+def test_an_earlier_winner_is_the_second_trial_if_its_values_are_still_tried():
+    assert tune.within(SPACE, winner(Settings(threads=1))) == Settings(micro_batch_size=8, threads=1)
+    assert tune.within(SPACE, winner(Settings(threads=3))) is None
+    assert tune.within(SPACE, winner(Settings(threads=1, compile=False))) is None
+    assert tune.within(SPACE, None) is None
+    world = World()
+    found = Search(SPACE, 0, 60, clock=lambda: world.now)
+    found.run(world.measure, lambda line: None, Settings(micro_batch_size=4, threads=1))
+    assert world.asked == [Settings(micro_batch_size=8, threads=2), Settings(micro_batch_size=4, threads=1)]
+
+
+@pytest.mark.parametrize(
+    ("anew", "wins"),
+    [((100, 120, 101, 121), True), ((100, 120, 130, 150), False), ((100, 120, 101, 101), False)],
+    ids=["steady", "the host got faster meanwhile", "once only"],
+)
+def test_the_best_has_to_beat_the_default_before_and_after_it(anew, wins):
+    default, best = Settings(threads=2), Settings(threads=1)
+    search = Search({"threads": [2, 1]}, 0, 1e6)
+    search.tried, search.rates = {default: "ok", best: "ok"}, {default: rate(100, 0), best: rate(150, 0)}
+    left, asked = list(anew), []
+
+    def measure(chosen):
+        asked.append(chosen)
+        return None, run_at(left.pop(0))
+
+    found = tune._judge(search, measure, lambda line: None)
+    assert asked == [default, best, default, best]
+    assert (found is not None) is wins
+    if found is not None:
+        assert found[0] == best
+        assert [one.samples_per_second for one in found[1]] == [120.5, 100.5]
 
 
 def test_a_launcher_that_is_not_here_is_refused_with_what_to_do(study):  # noqa: F811

@@ -2,16 +2,19 @@
 
     python -m yocobench.tune workload=yoco-lm subset=smoke instance=local tune.max_s=600
 
-Varied are micro-batch, compilation, threads (of a CPU) and loader workers. The default comes first; each trial is a
-fresh process through the launcher and an MLflow run (level `trial`, which no decision reads). At the end the best and
-the default are measured once more, since the best of many is partly luck: only if it is faster beyond both intervals
-it is written to conf/tuned/ (tuned.py), which the next `dvc repro` measures by. Ctrl-C keeps what was found so far.
+Varied are micro-batch, compilation, threads (of a CPU) and loader workers. The default comes first, an earlier winner
+second; each trial is a fresh process through the launcher and an MLflow run (level `trial`, which no decision reads).
+At the end the default and the best are measured twice more, in turn, since the best of many is partly luck and a host
+drifts: only if the best is faster beyond both intervals than the default before and after it, it is written to
+conf/tuned/ (tuned.py), which the next `dvc repro` measures by. Ctrl-C keeps what was found so far.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import os
+import statistics
 import sys
 import time
 from collections.abc import Callable
@@ -37,7 +40,8 @@ from yocobench.tuned import Rate, Settings, Tuned
 
 SEEN_ENOUGH = 20
 """Proposals in a row that were measured already: the space is as good as exhausted."""
-CONFIRMATIONS = 2
+CONFIRMATIONS = 4
+"""Runs at the end: default, best, default, best."""
 FEWEST_STEPS = 5
 
 Space = dict[str, list[Any]]
@@ -56,12 +60,17 @@ class Search:
     tried: dict[Settings, str] = field(default_factory=dict)
     interrupted: bool = False
 
-    def run(self, measure: Measure, say: Callable[[str], None]) -> None:
-        """Until the time is used up but for the confirmations, the space is exhausted, or Ctrl-C."""
+    def run(self, measure: Measure, say: Callable[[str], None], earlier: Settings | None = None) -> None:
+        """Until the time is used up but for the confirmations, the space is exhausted, or Ctrl-C.
+
+        `earlier`: what comes right after the default.
+        """
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=self.seed))
         default = {name: values[0] for name, values in self.space.items()}
         study.enqueue_trial(default)
+        if earlier is not None:
+            study.enqueue_trial(earlier.model_dump(exclude_none=True))
         size = 1
         for values in self.space.values():
             size *= len(values)
@@ -139,6 +148,16 @@ def space_of(planned: PlannedCell, detected: Detected) -> Space:
     return {name: values for name, values in space.items() if len(values) > 1}
 
 
+def within(space: Space, earlier: Tuned | None) -> Settings | None:
+    """An earlier winner as a trial of this space; null: there is none, or a value of it is not tried any more."""
+    if earlier is None:
+        return None
+    kept = {name: getattr(earlier.settings, name) for name in space}
+    full = {name: space[name][0] if value is None else value for name, value in kept.items()}
+    gone = set(earlier.settings.model_dump(exclude_none=True)) - set(space)
+    return None if gone or any(full[name] not in space[name] for name in space) else Settings(**full)
+
+
 def short(protocol: Protocol, trial_s: float) -> Protocol:
     """The study's protocol for one trial: a single repeat, so many timed seconds and seconds of warm-up at most."""
     warmup_s = None if protocol.max_warmup_s is None else min(protocol.max_warmup_s, trial_s)
@@ -184,8 +203,10 @@ def main(cfg: Config) -> int:
         console.print(line, highlight=False, soft_wrap=True)
 
     search = Search(space_of(planned, detected), cfg.tune.seed, cfg.tune.max_s)
+    host = detected.host_id if cfg.instance.detect else None
+    earlier = within(search.space, tuned.find(cfg.workload, cfg.instance.name, host, root))
     try:
-        search.run(measure, say)
+        search.run(measure, say, earlier)
     except KeyboardInterrupt:  # between two trials
         search.interrupted = True
     verdict = _judge(search, measure, say)
@@ -194,13 +215,14 @@ def main(cfg: Config) -> int:
         say(f"{len(search.tried)} trial(s) settled nothing: what was in force before stays")
     elif verdict is None:
         say(f"the default stays: nothing was faster beyond its interval in {len(search.tried)} trial(s)")
-        path.unlink(missing_ok=True)  # an earlier winner is none any more
+        if earlier in search.tried:  # measured once more, it is none any more; without that, it stays
+            path.unlink(missing_ok=True)
     else:
         best, rates = verdict
         kept = Tuned(
             settings=best,
             workload=cfg.workload.model_dump(mode="json", by_alias=True),
-            host_id=detected.host_id if cfg.instance.detect else None,
+            host_id=host,
             machine=detected.accelerator_name or detected.cpu_model,
             best=rates[0],
             default=rates[1],
@@ -215,7 +237,7 @@ def main(cfg: Config) -> int:
 
 
 def _judge(search: Search, measure: Measure, say: Callable[[str], None]) -> tuple[Settings, tuple[Rate, Rate]] | None:
-    """The best and its rate beside the default's, if it wins; both measured anew unless Ctrl-C came."""
+    """The best and its rate beside the default's, if it wins; both measured anew, in turn, unless Ctrl-C came."""
     default = next(iter(search.tried), None)
     if default is None or not search.rates:
         return None
@@ -224,13 +246,24 @@ def _judge(search: Search, measure: Measure, say: Callable[[str], None]) -> tupl
         return None
     if default not in search.rates:  # it could not run at all
         return None
-    if not search.interrupted and faster(search.rates[best], search.rates[default]):
-        say("once more, the default and the best:")
-        for one in (default, best):
-            if search.take(one, measure, say) is None:
-                return None
     rates = search.rates[best], search.rates[default]
-    return (best, rates) if faster(*rates) else None
+    if search.interrupted or not faster(*rates):
+        return (best, rates) if faster(*rates) else None
+    say("twice more, the default and the best in turn:")
+    again: list[Rate] = []
+    for one in (default, best) * (CONFIRMATIONS // 2):
+        rate = search.take(one, measure, say)
+        if rate is None:
+            return None
+        again.append(rate)
+    wins = all(faster(*((b, a) if i % 2 == 0 else (a, b))) for i, (a, b) in enumerate(itertools.pairwise(again)))
+    return (best, (_pooled(again[1::2]), _pooled(again[::2]))) if wins else None
+
+
+def _pooled(rates: list[Rate]) -> Rate:
+    """The mean, in an interval that holds all of theirs."""
+    mean = statistics.fmean(one.samples_per_second for one in rates)
+    return Rate(samples_per_second=mean, low=min(one.low for one in rates), high=max(one.high for one in rates))
 
 
 def _keep(spec: CellSpec, found: Measurement, cfg: Config, tag: str, root: Path, console: Console) -> None:
