@@ -206,6 +206,18 @@ def test_the_terminal_table_has_every_candidate(decision):
     assert all(name in text for name in ("slow", "guess", "local", "inf1", "Provisional"))
 
 
+def test_the_terminal_says_what_was_asked(decision):
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(tables.terminal([decision]))
+    said = "Asked: 3.60 million images, cheapest, within 20 h, on-demand, prices of 2026-07-20."
+    assert said in console.export_text()
+
+
+def test_the_readme_block_has_a_line_where_nothing_meets_the_limits():
+    none = decide_workload([candidate("slow", 100, "0.10")], terms(deadline_h=1.0))
+    assert "| yoco-det | 3.60 million images | infeasible | none |  |  |  |  |" in report.readme_block([none])
+
+
 def test_the_terminal_says_what_to_keep_in_mind(decision):
     console = Console(width=200, record=True, file=io.StringIO())
     console.print(tables.terminal([decision.model_copy(update={"warnings": ("local: others took 81% of the CPU",)})]))

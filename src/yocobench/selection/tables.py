@@ -42,6 +42,7 @@ def terminal(decisions: Sequence[Decision]) -> Group:
         if (drawn := tracks.chart(one)) is not None:
             parts += [drawn, Text()]
         parts += [*_ways(one), *(Text(f"Mind: {text}", style="yellow") for text in one.warnings)]
+        parts.append(Text(f"Asked: {report.asked(one)}.", style="dim"))
         parts.append(Text(one.sentence + "\n"))
     return Group(*parts)
 
