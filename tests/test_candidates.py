@@ -17,7 +17,7 @@ from yocobench.pricelist import SCHEMA, PriceList
 from yocobench.schema import Study
 from yocobench.selection.decide import decide_workload
 from yocobench.selection.eligibility import Exclusion
-from yocobench.selection.model import Candidate, Rate
+from yocobench.selection.model import Candidate, Rate, Shared
 from yocobench.tracking import RecordedOutcome, RecordedRepeat
 
 pytestmark = pytest.mark.usefixtures("project")
@@ -168,6 +168,7 @@ def test_one_repeat_has_the_interval_of_its_steps():
 def test_what_was_not_run_is_assumed_with_its_spread():
     one_off = made().one_off  # 60 s of boot and 240 s of set-up, each half or twice as long
     assert (one_off.total_s, one_off.low_s, one_off.high_s) == (300, 150, 600)
+    assert (one_off.assumed_s, one_off.shared) == (300, (Shared(key="boot and set-up", variance_share=0.5),))
 
 
 def test_what_was_run_adds_its_own_set_up_and_first_step_without_a_spread():
@@ -177,7 +178,8 @@ def test_what_was_run_adds_its_own_set_up_and_first_step_without_a_spread():
 
 
 def test_neuron_compiles_once_more_until_it_was_measured():
-    assert made("trn1.2xlarge", kind="neuron").one_off.total_s == 1500
+    found = made("trn1.2xlarge", kind="neuron").one_off  # 300 of 1500 s are boot and set-up; compiling is its own
+    assert (found.total_s, found.shared[0].variance_share) == (1500, pytest.approx(0.5 / 25))
     measured = made("trn1.2xlarge", repeat(100, setup_s=0.0, first_step_s=800.0), kind="neuron")
     assert measured.one_off.total_s == 1100
 

@@ -41,6 +41,7 @@ def test_boot_and_set_up_are_those_of_the_boxes_that_measured_it():
     seen = repeat(100, setup_s=3.0, first_step_s=7.0)
     found = made("m5a.large", seen, outcomes=(box(40, 110), box(50, 150), box(900, 900, "replayed"), box(None, None)))
     assert (found.one_off.total_s, found.one_off.low_s, found.one_off.high_s) == (185, 160, 210)
+    assert (found.one_off.assumed_s, found.one_off.shared) == (0, ())
     here = made("m5a.large", seen, outcomes=(box(None, None),)).one_off  # no box was launched: assumed
     assert (here.total_s, here.low_s, here.high_s) == (310, 160, 610)
 

@@ -11,6 +11,7 @@ from yocobench import config
 from yocobench.estimate import interval
 from yocobench.estimate.calibration import Calibration, Residual
 from yocobench.estimate.device import from_instance
+from yocobench.estimate.estimator import Estimate, estimate
 from yocobench.estimate.interval import CPU_SIGMA, GAP_SIGMA, SIGMA
 
 T4, A10G, L4, L40S, TRAINIUM = "g4dn.xlarge", "g5.xlarge", "g6.xlarge", "g6e.xlarge", "trn1.2xlarge"
@@ -100,3 +101,16 @@ def test_loading_says_on_which_core_it_was_timed_and_what_it_was_scaled_by():
     )
     unknown = interval.loading("wide", device("p3.2xlarge")).rests_on  # no CoreMark is on file
     assert unknown.endswith("scaled to 4 cores of intel-xeon-e5-2686v4")
+
+
+def test_an_estimate_that_loading_bounds_rests_on_the_loader_and_not_on_the_chip_that_trains():
+    photos = config.workload("yoco-det").model_copy(update={"data": "images"})
+    cell = measured(L4, "yoco-det")
+    known = Calibration(residuals=(cell,), mean_image_pixels=1e8)  # stored so large that decoding takes longest
+    found = estimate(photos, config.instance(T4), known)
+    assert isinstance(found, Estimate)
+    assert (found.bound_by, found.sigma) == ("input", CPU_SIGMA["other"])
+    assert found.calibrated_on.startswith("loader timed on a Zen 4 core")
+    text = estimate(photos.model_copy(update={"data": None}), config.instance(T4), known)
+    assert isinstance(text, Estimate)
+    assert (text.calibrated_on, text.sigma) == ("yoco-det on g6.xlarge (same kind of device)", SIGMA["kind"])

@@ -16,6 +16,13 @@ few = settings(max_examples=25, deadline=None)
 
 
 @st.composite
+def starts(draw):
+    """A one-off part, none of it assumed or some of it: the same for all candidates."""
+    rest, assumed = draw(st.sampled_from([0, 300, 2400])), draw(st.sampled_from([0, 300]))
+    return OneOff(total_s=rest + assumed, low_s=0, high_s=4000, assumed_s=assumed)
+
+
+@st.composite
 def studies(draw):
     """Up to six candidates and the terms; some estimated, some equal."""
     count = draw(st.integers(1, len(NAMES)))
@@ -26,7 +33,7 @@ def studies(draw):
             str(draw(st.decimals("0.05", "40", places=4))),
             spread=draw(st.sampled_from([1.0, 1.02, 1.3, 2.5])),
             source=draw(st.sampled_from(["measured", "estimated", "replayed"])),
-            one_off=OneOff(total_s=draw(st.sampled_from([0, 300, 3000])), low_s=0, high_s=4000),
+            one_off=draw(starts()),
             is_cpu_only=draw(st.booleans()),
         )
         for name in NAMES[:count]
@@ -38,6 +45,12 @@ def studies(draw):
         budget_usd=draw(st.none() | st.decimals("0.1", "500", places=2)),
     )
     return made, asked
+
+
+def assuming(one_off, seconds):
+    rest = one_off.total_s - one_off.assumed_s
+    total = rest + seconds if one_off.assumed_s else rest
+    return OneOff(total_s=total, low_s=0, high_s=1e6, assumed_s=seconds if one_off.assumed_s else 0)
 
 
 def cheaper(one, factor):
@@ -155,6 +168,8 @@ def test_every_stated_flip_is_one(study):
                 each.model_copy(update={"price": price(f"{beyond:.12f}")}) if each.instance == decision.chosen else each
                 for each in made
             ]
+        if one.kind == "one_off":
+            changed = [each.model_copy(update={"one_off": assuming(each.one_off, beyond)}) for each in made]
         fields = {"job": "job_samples", "deadline": "deadline_h", "budget": "budget_usd"}
         value = Decimal(f"{beyond:.12f}") if one.kind == "budget" else beyond
         moved = asked.model_copy(update={fields[one.kind]: value}) if one.kind in fields else asked

@@ -74,6 +74,39 @@ def test_long_jobs_pay_for_a_long_start():
     assert flips(long)[("job", "below")] == (7.2e6, "slow")
 
 
+def assumed(seconds, rest=0):
+    total = seconds + rest
+    return OneOff(total_s=total, low_s=total, high_s=total, assumed_s=seconds)
+
+
+# slow: s + 2.5 h of its own set-up + 10 h at 0.10 USD/h; mid: s + 4 h at 0.30 USD/h. 0.1 (s + 12.5) = 0.3 (s + 4) at
+# s = 0.25 h = 900 s.
+def test_an_assumed_start_decides_by_the_second_at_which_the_winner_changes():
+    slow = candidate("slow", 100, "0.10", one_off=assumed(1200, rest=9000))
+    mid = candidate("mid", 250, "0.30", one_off=assumed(1200))
+    decision = decide_workload([slow, mid], terms())
+    assert decision.chosen == "slow"
+    (one,) = [one for one in decision.sensitivity if one.kind == "one_off"]
+    assert (one.direction, one.at, one.unit, one.winner) == ("below", pytest.approx(900), "s", "mid")
+    assert one.change_percent == pytest.approx(-25)
+    assert one.sentence == "if boot and set-up take under 900 s (assumed: 1,200 s), mid wins"
+    assert decision.row("slow").one_off_assumed_h == pytest.approx(1 / 3)
+
+
+# slow's start was measured: 10 h and 1.00 USD whatever is assumed. mid: (s + 3 h) at 0.30 USD/h, so level at s = 1/3 h.
+def test_an_assumption_moves_only_those_without_a_measured_start():
+    slow, mid = SLOW, candidate("mid", 1000 / 3, "0.30", one_off=assumed(300))
+    decision = decide_workload([slow, mid], terms())
+    assert decision.chosen == "mid"
+    assert flips(decision)[("one_off", "above")] == (1200.0, "slow")
+    assert ("one_off", "below") not in flips(decision)
+    assert ("one_off", "above") not in flips(decide_workload([slow, FAST], terms()))  # nothing is assumed
+    late = decide_workload([mid], terms(deadline_h=3.5))
+    assert flips(late)[("one_off", "above")] == (1800.0, None)
+    far = candidate("mid", 1000 / 3, "0.30", one_off=assumed(60))  # twenty times as long: another assumption
+    assert ("one_off", "above") not in flips(decide_workload([slow, far], terms()))
+
+
 def test_a_longer_job_misses_the_deadline():
     # slow needs 10 h for 3.6 M: with 20 h it does 7.2 M
     assert flips(decide_workload([SLOW, FAST], terms(deadline_h=20)))[("job", "above")] == (7.2e6, "fast")

@@ -25,6 +25,7 @@ from yocobench.estimate.roofline import Bound, StepTime, step_time
 from yocobench.estimate.split import TooLarge, split
 from yocobench.estimate.traces import memory_need, trace
 from yocobench.schema import Instance, Precision, WorkloadConfig
+from yocobench.selection import wording
 
 DEFAULT_IMAGE_PX = 320
 """Side of images where neither the workload (args.image_size_px) nor the dataset's manifest says."""
@@ -33,7 +34,7 @@ BOUND_WORDS: dict[str, str] = {
     "memory": "memory bandwidth",
     "launch": "starting many small kernels",
     "host": "the host CPU issuing kernels",
-    "input": "decoding images on the CPU",
+    "input": wording.DECODING,
 }
 
 

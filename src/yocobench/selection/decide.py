@@ -118,6 +118,11 @@ def _warnings(ranking: Ranking, everyone: Sequence[Candidate], made: Sequence[Ro
             yield f"{one.instance}: its CPU credit baseline is unknown, so its cost leaves the surcharge out"
         if one.price is not None and one.price.usage_class != terms.usage_class:
             yield f"{one.instance}: no {terms.usage_class} price is known; priced {one.price.usage_class}"
+    if ranking.contenders and all(one.rate.bound_by == wording.DECODING for one in ranking.contenders):
+        yield (
+            f"all that could still win are bound by {wording.DECODING}: the CPUs of these types are compared, "
+            "not their accelerators"
+        )
     if any(one.rate.source == "replayed" for one in ranking.contenders):
         yield "replayed numbers come from recorded runs: they were not measured by this run"
     if chosen is not None and ranking.odds[chosen.name].p_meets_limits < SAFE:

@@ -37,6 +37,8 @@ class Row(Stated):
     """Upper end of its interval."""
     one_off_h: float
     """Boot, set-up, compilation and data, paid once per job."""
+    one_off_assumed_h: float = 0.0
+    """Of it, boot and set-up as assumed (params.yaml: assume), since no run on the type measured them."""
     steady_h: float
     """Training itself, interruptions on spot included."""
     hours: float
@@ -146,14 +148,14 @@ class Advice(Stated):
 class Sensitivity(Stated):
     """A place where the winner changes, solved in closed form."""
 
-    kind: Literal["price", "job", "deadline", "budget"]
-    """What changes: the chosen one's price, or a term of the job."""
+    kind: Literal["price", "job", "one_off", "deadline", "budget"]
+    """What changes: the chosen one's price, a term of the job, or boot and set-up where they are assumed."""
     direction: Literal["above", "below"]
     """On which side of `at` the chosen one no longer wins."""
     at: float
     """In `unit`."""
     unit: str
-    """USD per hour, the workload's sample unit, h or USD."""
+    """USD per hour, the workload's sample unit, s, h or USD."""
     change_percent: float | None
     """From today's value; null: today there is no such limit."""
     winner: str | None

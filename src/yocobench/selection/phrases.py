@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
 
 from yocobench.selection import sensitivity, wording
@@ -191,7 +192,7 @@ def _compared(one: Scored, chosen: Scored) -> str:
 
 
 def sensitivities(ranking: Ranking) -> tuple[Sensitivity, ...]:
-    """The nearest changes of price, job, deadline and budget at which another wins; empty without a winner."""
+    """The nearest changes of price, job, limits and assumed one-off part at which another wins; empty without one."""
     if ranking.chosen is None:
         return ()
     name, terms = ranking.chosen.name, ranking.terms
@@ -202,17 +203,25 @@ def sensitivities(ranking: Ranking) -> tuple[Sensitivity, ...]:
     early, late = sensitivity.deadline_flips(lines, at, name)
     poor, rich = sensitivity.budget_flips(lines, at, name)
     dear = sensitivity.price_flip(lines, at, name)
+    short, long = (_in_seconds(flip) for flip in sensitivity.one_off_flips(lines, at, name))
+    assumed_s = max(line.assumed_h for line in lines) * 3600
     budget = None if terms.budget_usd is None else float(terms.budget_usd)
     found = [
         _change("price", "above", dear, mine.price_usd_per_hour, "USD per hour", ranking),
         _change("job", "below", below, terms.job_samples, terms.sample_unit, ranking),
         _change("job", "above", above, terms.job_samples, terms.sample_unit, ranking),
+        _change("one_off", "below", short, assumed_s, "s", ranking),
+        _change("one_off", "above", long, assumed_s, "s", ranking),
         _change("deadline", "below", early, terms.deadline_h, "h", ranking),
         _change("deadline", "above", late, terms.deadline_h, "h", ranking),
         _change("budget", "below", poor, budget, "USD", ranking),
         _change("budget", "above", rich, budget, "USD", ranking),
     ]
     return tuple(one for one in found if one is not None)
+
+
+def _in_seconds(flip: Flip | None) -> Flip | None:
+    return None if flip is None else replace(flip, at=flip.at * 3600)
 
 
 def _change(
@@ -233,6 +242,10 @@ def _change(
     elif kind == "job":
         length = f"{mark}{wording.samples(flip.at, unit)}"
         sentence = f"{'under' if direction == 'below' else 'over'} {length}, {then}"
+    elif kind == "one_off":
+        assert today is not None
+        side, seconds = "under" if direction == "below" else "over", f"{mark}{wording.number(flip.at)} s"
+        sentence = f"if boot and set-up take {side} {seconds} (assumed: {wording.given(today)} s), {then}"
     else:
         limit = f"{mark}{hours(flip.at) if kind == 'deadline' else usd(flip.at)}"
         sentence = f"with a {kind} {'under' if direction == 'below' else 'of at least'} {limit}, {then}"

@@ -38,6 +38,13 @@ WORDS = (
 """What the tables and lists call things."""
 
 
+def assumed(decisions: Sequence[Decision]) -> str:
+    """A sentence on boot and set-up, with a space before it; empty where they were measured on every type."""
+    seconds = {round(3600 * row.one_off_assumed_h) for one in decisions for row in one.rows if row.can_be_chosen} - {0}
+    told = " or ".join(f"{given(one)} s" for one in sorted(seconds))
+    return f" Of the one-off part, boot and set-up are assumed, not measured: {told} (params.yaml)." if told else ""
+
+
 def table(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
     """A markdown table."""
     lines = [header, ["---"] * len(header), *body]
@@ -52,7 +59,7 @@ def markdown(
 ) -> str:
     """One section per workload. `reproduce` holds the commands and versions that lead here, a line each; `checks`
     how the estimates of measured cells turned out; `fits` how the smaller subsets foretold the largest."""
-    parts = ["# Which instance type", "", LEGEND, "", *(f"- {line}" for line in WORDS), ""]
+    parts = ["# Which instance type", "", LEGEND + assumed(decisions), "", *(f"- {line}" for line in WORDS), ""]
     for one in decisions:
         parts += [_section(one), ""]
     if checks:
@@ -137,7 +144,7 @@ def cells(row: Row, decision: Decision) -> tuple[str, ...]:
     itself = row is baseline
     return (
         name,
-        row.source,
+        row.source + (f", bound by {row.bound_by}" if row.bound_by else ""),
         spread(mark, row.hours, row.hours_low, row.hours_high),
         spread(mark, row.cost_usd, row.cost_usd_low, row.cost_usd_high),
         "1" if itself else spread(against, row.speed_up, row.speed_up_low, row.speed_up_high),
@@ -197,7 +204,8 @@ def readme_block(decisions: Sequence[Decision]) -> str:
         what = trained(one)
         sentences.append(f"- **{one.workload}**{f' ({what})' if what else ''}: {one.sentence}")
     told = "; ".join(dict.fromkeys(prices(one) for one in decisions))
-    return "\n".join([BEGIN, table(header, body), "", *sentences, "", f"Paid {told}. {LEGEND} {BEST} {VERDICTS}", END])
+    legend = f"Paid {told}. {LEGEND}{assumed(decisions)} {BEST} {VERDICTS}"
+    return "\n".join([BEGIN, table(header, body), "", *sentences, "", legend, END])
 
 
 def replace_block(readme: str, block: str) -> str:

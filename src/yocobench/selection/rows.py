@@ -36,6 +36,7 @@ def _row(one: Scored, baseline: Scored | None, on_front: bool, ranking: Ranking)
         samples_per_second_low=slow,
         samples_per_second_high=fast,
         one_off_h=one.one_off_h,
+        one_off_assumed_h=one.candidate.one_off.assumed_s / 3600,
         steady_h=one.steady_h,
         hours=hours,
         hours_low=low,

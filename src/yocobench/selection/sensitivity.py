@@ -21,6 +21,8 @@ from yocobench.selection.score import Scored
 
 BEYOND = 1e-7
 """Relative step past a crossing, to see who wins there."""
+REACH = 10.0
+"""Factor up to which an assumption is moved: farther off it would be another one."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,8 @@ class Line:
     hours_per_sample: float
     price_usd_per_hour: float
     extras_usd_per_hour: float
+    assumed_h: float = 0.0
+    """Of `one_off_h`: boot and set-up as assumed, one figure for all that have it."""
 
     @property
     def hourly_usd(self) -> float:
@@ -106,6 +110,7 @@ def lines(scored: list[Scored], terms: Terms) -> list[Line]:
                 hours_per_sample=cost.seconds_per_sample(one.candidate, terms) / 3600,
                 price_usd_per_hour=float(one.candidate.price.usd_per_hour),
                 extras_usd_per_hour=float(cost.extras_usd_per_hour(one.candidate)),
+                assumed_h=one.candidate.one_off.assumed_s / 3600,
             )
         )
     return result
@@ -230,6 +235,31 @@ def budget_flips(all_lines: list[Line], at: Setting, chosen: str) -> tuple[Flip 
 
     below = _first(places, at.budget_usd, chosen, winner_at, upwards=False)
     return below, _first(places, at.budget_usd, chosen, winner_at, upwards=True)
+
+
+def one_off_flips(all_lines: list[Line], at: Setting, chosen: str) -> tuple[Flip | None, Flip | None]:
+    """Hours of boot and set-up, where assumed, under and over which the chosen one no longer wins."""
+    today = max(line.assumed_h for line in all_lines)
+    mine = next(line for line in all_lines if line.name == chosen)
+    places = []
+    for line in all_lines:
+        hours = [one.hours(at.samples) - one.assumed_h for one in (mine, line)]  # all but the assumed
+        if line.assumed_h:
+            places += [at.deadline_h - hours[1], at.budget_usd / line.hourly_usd - hours[1]]
+        weights = [one.hourly_usd**at.weight for one in (mine, line)]
+        slopes = [weight if one.assumed_h else 0.0 for weight, one in zip(weights, (mine, line), strict=True)]
+        if slopes[0] != slopes[1]:
+            places.append((hours[1] * weights[1] - hours[0] * weights[0]) / (slopes[0] - slopes[1]))
+
+    def winner_at(hours: float) -> str | None:
+        moved = [replace(one, one_off_h=one.one_off_h - one.assumed_h + hours) for one in all_lines if one.assumed_h]
+        return at.winner([*moved, *(one for one in all_lines if not one.assumed_h)])
+
+    near = [place for place in places if today / REACH <= place <= today * REACH]
+    return (
+        _first(near, today, chosen, winner_at, upwards=False),
+        _first(near, today, chosen, winner_at, upwards=True),
+    )
 
 
 # --- what a loser would need ------------------------------------------------------------------------------------

@@ -9,6 +9,8 @@ from yocobench.bench.measurement import Source
 
 ESTIMATES = ("estimated", "extrapolated")
 """Numbers of these sources carry a leading ~."""
+DECODING = "decoding images on the CPU"
+"""What bounds a speed that the chip that trains has no part in."""
 
 
 def mark(*sources: Source) -> str:

@@ -52,6 +52,7 @@ def html(
         fits=fits,
         view=View(),
         words=report.WORDS,
+        assumed=report.assumed(decisions),
         objectives=list(OBJECTIVES),
         css=_style(),
         data=_json([live(one) for one in decisions]),
