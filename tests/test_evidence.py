@@ -13,6 +13,7 @@ from yocobench.candidates import candidate, terms
 from yocobench.evidence import Evidence
 from yocobench.plan import PlannedCell
 from yocobench.selection.decide import decide_workload
+from yocobench.selection.equal_work import Run
 from yocobench.tracking import RecordedCurve, RecordedRepeat, open_store
 
 pytestmark = pytest.mark.usefixtures("project")
@@ -131,17 +132,18 @@ def test_a_replay_of_another_cell_is_a_warning_and_no_reference():
     assert made(one).warnings == ("replayed from a recording with another protocol",)
     assert evidence.references([one]) == {"smoke": []}
     honest = known("m5a.large", repeat(100, "replayed"), curves=curves)
-    assert evidence.references([honest]) == {"smoke": [(5.0,) * 50]}
+    assert evidence.references([honest]) == {"smoke": [Run(0, 0, (5.0,) * 50)]}
 
 
 # --- equal work -------------------------------------------------------------------------------------------------
 
-REFERENCE = {"smoke": [(5.0,) * 50, (5.0,) * 50]}
+REFERENCE = {"smoke": [Run(0, 7, (5.0,) * 50), Run(1, 7, (5.0,) * 50)]}
 
 
 def lower(loss: float) -> Evidence:
     curves = {"r": RecordedCurve(losses=(loss,) * 50)}
-    return known("m5a.large", repeat(100), curves=curves, precision="bf16")
+    repeats = [repeat(100, repeat=number, warmup_steps=7) for number in (0, 1)]
+    return known("m5a.large", *repeats, curves=curves, precision="bf16")
 
 
 def test_a_run_that_leaves_the_band_cannot_win_and_says_so():
@@ -151,7 +153,7 @@ def test_a_run_that_leaves_the_band_cannot_win_and_says_so():
     (row,) = decision.rows
     assert (decision.chosen, row.equal_work, row.could_still_win) == (None, False, False)
     assert row.why.startswith(
-        "cannot be chosen: diverged, not equal work: over timed steps 1 to 10 its loss is 6, outside 4.9"
+        "cannot be chosen: diverged, not equal work: over steps 8 to 17 after the first its loss is 6, fp32's 5"
     )
 
 

@@ -74,6 +74,12 @@ def test_precision_of_an_unknown_host_follows_what_its_hardware_is_fast_at(chang
     assert hardware.precision(host(**changes)) == precision
 
 
+def test_what_a_kind_of_device_can_train_in():
+    assert hardware.precisions("cuda", "7.5") == hardware.precisions("cuda", None) == ("fp32", "fp16")
+    assert hardware.precisions("cuda", "8.0") == ("fp32", "tf32", "fp16", "bf16")
+    assert hardware.precisions("cpu", None) == hardware.precisions("neuron", None) == ("fp32", "bf16")
+
+
 @pytest.fixture
 def metadata_service():
     class Imds(http.server.BaseHTTPRequestHandler):

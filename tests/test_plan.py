@@ -96,6 +96,17 @@ def test_a_fact_moves_the_cells_whose_work_it_changes_and_no_others(path, old, n
     assert moved(before, keys()) == touched
 
 
+@pytest.mark.usefixtures("study")
+def test_a_precision_that_is_asked_for_is_another_cell_where_the_chip_has_it():
+    full = WORDS.model_copy(update={"precision": "fp32"})
+    cell, usual = planned("g4dn.xlarge", workload=full), planned("g4dn.xlarge")
+    assert (cell.spec.precision, usual.spec.precision) == ("fp32", "fp16")
+    assert cell.spec.key != usual.spec.key
+    words = r"^conf/workload/words.yaml: precision 'bf16' is not for g4dn.xlarge; known: fp32, fp16\. Leave it null"
+    with pytest.raises(ValueError, match=words):
+        planned("g4dn.xlarge", workload=WORDS.model_copy(update={"precision": "bf16"}))
+
+
 @pytest.mark.parametrize(
     "change", [{"global_batch_size": 32}, {"args": {"width": 9}}, {"compile": True}, {"sample_unit": "token"}]
 )

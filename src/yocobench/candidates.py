@@ -50,7 +50,7 @@ def candidate(
     study: Study,
     prices: PriceList,
     estimator: Estimator,
-    references: Mapping[str, Sequence[equal_work.Curve]] | None = None,
+    references: Mapping[str, Sequence[equal_work.Run]] | None = None,
 ) -> Candidate:
     """One candidate of a decision. `references`: loss curves in the reference precision, by subset."""
     planned, instance = evidence.planned, evidence.instance
@@ -100,7 +100,7 @@ def _conditions(evidence: Evidence, study: Study) -> Iterator[str]:
         yield f"no box would be started to measure it: {wasted}"
 
 
-def _equal_work(evidence: Evidence, references: Mapping[str, Sequence[equal_work.Curve]]) -> tuple[bool | None, str]:
+def _equal_work(evidence: Evidence, references: Mapping[str, Sequence[equal_work.Run]]) -> tuple[bool | None, str]:
     spec = evidence.planned.spec
     if spec.precision == REFERENCE or evidence.planned.exclusion is not None:
         return None, ""

@@ -36,6 +36,7 @@ from yocobench.selection import page, report, tables
 from yocobench.selection.checked import Checked
 from yocobench.selection.decide import decide_workload
 from yocobench.selection.decision import Decision
+from yocobench.selection.equal_work import Run
 from yocobench.selection.model import Candidate, Terms
 from yocobench.selection.page import chart
 from yocobench.tracking import Runs, Store, ask, open_store, recall
@@ -106,7 +107,7 @@ class Gathered:
 
     terms: Terms
     candidates: list[Candidate]
-    references: dict[str, list[tuple[float, ...]]]
+    references: dict[str, list[Run]]
     """Loss curves in the reference precision, by subset."""
     fits: list[SubsetFit]
     """How the smaller subsets foretold the largest, by instance type."""
@@ -122,10 +123,14 @@ def gather(
     detected, instances = hardware.detect(), config.instances(cfg.instances)
     workloads = [config.workload(name) for name in cfg.workloads]
     cells = [_cells(cfg, workload, instances, detected, root) for workload in workloads]
-    runs = _runs(root, [cell.spec.key for rows in cells for row in rows for cell in row], what_if)
+    # What somebody measured in fp32 for comparison (workload.precision=fp32) is read, and not ranked.
+    in_full = [workload.model_copy(update={"precision": evidence.REFERENCE}) for workload in workloads]
+    full = [_cells(cfg, workload, instances, detected, root) for workload in in_full]
+    keys = [cell.spec.key for rows in (*cells, *full) for row in rows for cell in row]
+    runs = _runs(root, keys, what_if)
     return [
-        _gather(cfg, workload, instances, rows, snapshot, runs, known)
-        for workload, rows in zip(workloads, cells, strict=True)
+        _gather(cfg, workload, instances, rows, more, snapshot, runs, known)
+        for workload, rows, more in zip(workloads, cells, full, strict=True)
     ]
 
 
@@ -134,6 +139,7 @@ def _gather(
     workload: WorkloadConfig,
     instances: list[Instance],
     cells: list[list[PlannedCell]],
+    full: list[list[PlannedCell]],
     snapshot: prices.PriceList,
     runs: Runs,
     known: Calibration,
@@ -147,7 +153,8 @@ def _gather(
         )
 
     everything = [[known_of(cell, one) for cell in row] for one, row in zip(instances, cells, strict=True)]
-    references = evidence.references([one for row in everything for one in row])
+    apart = [known_of(cell, one) for one, row in zip(instances, full, strict=True) for cell in row]
+    references = evidence.references([*(one for row in everything for one in row), *apart])
     found = [evidence.largest(row) for row in everything]
     estimator = estimates.estimator_for(workload, known)
     return Gathered(

@@ -16,11 +16,12 @@ from yocobench.bench.measurement import Outcome, Source
 from yocobench.bench.statistics import pooled_rate
 from yocobench.estimate import extrapolate
 from yocobench.plan import PlannedCell
-from yocobench.schema import Instance
+from yocobench.schema import Instance, Precision
+from yocobench.selection.equal_work import Run
 from yocobench.selection.model import Rate
 from yocobench.tracking import RecordedCurve, RecordedOutcome, RecordedRepeat
 
-REFERENCE = "fp32"
+REFERENCE: Precision = "fp32"
 """The precision whose loss curves the others are judged by."""
 
 
@@ -90,10 +91,12 @@ class Evidence:
         return said[-1] if said else ""
 
     @property
-    def losses(self) -> list[tuple[float, ...]]:
+    def losses(self) -> list[Run]:
         """Loss curves of the counted repeats. None of a replay that was recorded as another cell."""
-        known = [self.curves[one.run_id].losses for one in self.counted if one.run_id in self.curves]
-        return [] if self.recorded_under else [curve for curve in known if curve]
+        known = [(one, self.curves[one.run_id].losses) for one in self.counted if one.run_id in self.curves]
+        return (
+            [] if self.recorded_under else [Run(one.repeat, one.warmup_steps, curve) for one, curve in known if curve]
+        )
 
 
 def largest(row: Sequence[Evidence]) -> Evidence:
@@ -104,9 +107,9 @@ def largest(row: Sequence[Evidence]) -> Evidence:
     return Evidence(found.planned, found.instance, found.repeats, found.outcomes, found.curves, smaller, found.is_whole)
 
 
-def references(everything: Sequence[Evidence]) -> dict[str, list[tuple[float, ...]]]:
+def references(everything: Sequence[Evidence]) -> dict[str, list[Run]]:
     """Loss curves in the reference precision, by subset: a study has one dataset, protocol and seed policy."""
-    found: dict[str, list[tuple[float, ...]]] = {}
+    found: dict[str, list[Run]] = {}
     for one in everything:
         if one.planned.spec.precision == REFERENCE and one.planned.exclusion is None:
             found.setdefault(one.planned.spec.subset, []).extend(one.losses)

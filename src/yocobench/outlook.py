@@ -49,15 +49,15 @@ class Outlook:
 
 
 def with_measured(
-    known: Candidate, spec: CellSpec, measurement: Measurement, references: dict[str, list[tuple[float, ...]]]
+    known: Candidate, spec: CellSpec, measurement: Measurement, references: dict[str, list[equal_work.Run]]
 ) -> Candidate:
     """The candidate with that rate, if it is the cell's own and the work was equal as far as one can tell."""
     good = [repeat for repeat in measurement.repeats if repeat.outcome == "ok" and repeat.step_times_s]
     if known.instance != spec.instance or known.subset != spec.subset or not good:
         return known
     if spec.precision != REFERENCE:
-        curves = [repeat.losses for repeat in good if repeat.losses]
-        equal, why = equal_work.judge(curves, references.get(spec.subset, ()))
+        runs = [equal_work.Run(one.repeat, len(one.warmup_step_times_s), one.losses) for one in good]
+        equal, why = equal_work.judge(runs, references.get(spec.subset, ()))
         if equal is False:
             return known.model_copy(update={"can_be_chosen": False, "reason": why, "equal_work": False})
     half = relative_half_width(good[0].step_times_s)

@@ -66,9 +66,10 @@ def plan_cell(
     if best is not None and as_tuned:
         workload = best.settings.on(workload)
     chip = detected_chip(detected) if instance.detect else instance.chip
-    precision = chip.precision if chip else hardware.precision(detected)
+    precision = workload.precision or (chip.precision if chip else hardware.precision(detected))
     shared, exclusion = smallest(workload), exclude(instance, study.region, _offer(instance, study.region, root))
     if exclusion is None:
+        _check_precision(workload, instance, detected)
         try:
             shared = split(workload, instance, _memory_need(workload, precision), detected)
         except TooLarge as found:
@@ -94,6 +95,17 @@ def plan_cell(
         host_id=detected.host_id if instance.detect else None,
     )
     return PlannedCell(spec=spec, exclusion=exclusion)
+
+
+def _check_precision(workload: WorkloadConfig, instance: Instance, detected: Detected) -> None:
+    """Raises ValueError where the workload asks for one that training cannot use there."""
+    stated = detected if instance.detect or instance.chip is None else instance.chip
+    known = hardware.precisions(stated.kind, stated.compute_capability)
+    if workload.precision not in (None, *known):
+        raise ValueError(
+            f"conf/workload/{workload.name}.yaml: precision {workload.precision!r} is not for {instance.name}; known: "
+            f"{', '.join(known)}. Leave it null for the fastest of each type, or take {instance.name} out"
+        )
 
 
 def _memory_need(workload: WorkloadConfig, precision: Precision) -> MemoryNeed | None:

@@ -127,6 +127,13 @@ def precision(detected: Detected) -> Precision:
     return "bf16"
 
 
+def precisions(kind: AcceleratorKind, compute_capability: str | None) -> tuple[Precision, ...]:
+    """All that training can use there. A CPU without units for bf16 emulates it."""
+    if kind != "cuda":
+        return ("fp32", "bf16")
+    return ("fp32", "tf32", "fp16", "bf16") if float(compute_capability or 0) >= 8.0 else ("fp32", "fp16")
+
+
 def _cpu() -> tuple[str, tuple[str, ...]]:
     try:
         text = Path("/proc/cpuinfo").read_text()

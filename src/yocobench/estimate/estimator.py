@@ -98,7 +98,7 @@ def estimate(
     """
     if instance.training.status == "no":
         return NoEstimate(config.name, instance.name, f"cannot train: {instance.training.reason}")
-    chosen = precision or precision_of(instance)
+    chosen = precision or config.precision or precision_of(instance)
     if chosen is None:
         return NoEstimate(config.name, instance.name, "the catalogue names no chip")
     line = memory_need(config, chosen)

@@ -30,7 +30,7 @@ def trace(workload: WorkloadConfig, micro_batch_size: int, low_precision: bool) 
 
 def _traced(workload: WorkloadConfig) -> WorkloadConfig:
     """Without what a trace does not depend on: one serves all settings that a tuning tries."""
-    return workload.model_copy(update={"micro_batch_size": None, "threads": None, "processes": None})
+    return workload.model_copy(update={"micro_batch_size": None, "threads": None, "processes": None, "precision": None})
 
 
 def memory_need(workload: WorkloadConfig, precision: Precision) -> memory.MemoryNeed:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
 from yocobench import nearest
-from yocobench.schema.base import DataKind, Fraction, Frozen, ImageFamily, Name, Sourced, Stated, UsageClass
+from yocobench.schema.base import DataKind, Fraction, Frozen, ImageFamily, Name, Precision, Sourced, Stated, UsageClass
 from yocobench.schema.catalogue import Instance
 
 # --- conf/workload, conf/subset, conf/launcher ------------------------------------------------------------------
@@ -34,6 +34,9 @@ class WorkloadConfig(Frozen):
     compile: bool | Literal["auto"] = "auto"
     """torch.compile the loss with the model in it. auto: where the host has what it takes (a C++ compiler for a CPU,
     Triton for a GPU); a host that cannot, or a model that does not compile, runs eagerly and the run says why."""
+    precision: Precision | None = None
+    """What products run in; null: the fastest that the chip has, by which a type is judged. A run in another one is
+    another cell; in fp32 it is what loss curves are held against (selection/equal_work.py)."""
     channels_last: bool = False
     """Keep images and convolution weights in NHWC memory order."""
     args: dict[str, Any] = {}

@@ -1,16 +1,14 @@
 """The equal-work gate: is a run of lower precision still the same training? Judged by its loss curve.
 
-The band is that of one more run of the reference precision (fp32): cells of the same workload, dataset, protocol and
-seeds, on any machine. The steps that all runs have are cut into PARTS equal parts; in each, a run is its mean loss, and
-the band is the prediction interval of a further run from the n reference runs, mean +- t(n - 1) s sqrt(1 + 1/n) (Hahn
-and Meeker, Statistical Intervals, 1991), at 99 % a part: equal work is turned away in at most 5 % of cases, and in
-fewer, since what is compared is the mean over the repeats, which have the seeds of the reference. That a lower
-precision must stay within the reference's own spread from run to run is the criterion of Micikevicius et al. ("FP8
-formats for deep learning", 2022); too good a curve is as suspect as a bad one, as in MLPerf's reference convergence
-points.
+Each repeat is set against the reference precision's (fp32) of the same number: same workload, data, protocol and seed,
+so the same initial weights and batches, on any machine. The steps that all these runs timed, counted from the first of
+training, are cut into PARTS equal parts; in each, a run is its mean loss, and a pair the difference of two. The mean
+difference may be t(n - 1) s / sqrt(n) over n pairs of deviation s, the 99 % interval of a paired comparison (Student's
+t): equal work is turned away in at most 1 % of cases a part. Too good a curve is as suspect as a bad one, as in the
+reference convergence points of MLPerf.
 
-No band is narrower than FLOOR: equal seeds make reference runs of one machine all but equal, while rounding and the
-statistics of another micro-batch move a sound run by about a per cent. FLOOR is a choice, not a fact.
+No band is narrower than FLOOR: sums in another order, and the statistics of another micro-batch, move a sound run by
+about a per cent. FLOOR is a choice, not a fact. So is WIDEST: pairs that scatter more widely than that cannot tell.
 """
 
 from __future__ import annotations
@@ -18,6 +16,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,35 +28,56 @@ MIN_STEPS = 20
 LEVEL = 0.99
 FLOOR = 0.02
 """Half the least width of the band, as a share of the reference's mean loss."""
+WIDEST = 0.10
+"""Half the greatest width of a band that can show work to be equal, likewise."""
 
-Curve = Sequence[float]
+
+class Run(NamedTuple):
+    """The loss curve of a repeat."""
+
+    repeat: int
+    """Of the same number: the same seed."""
+    warmup_steps: int
+    """Taken before the first one of `losses`; they differ from run to run."""
+    losses: tuple[float, ...]
+    """By timed step."""
 
 
-def judge(losses: Sequence[Curve], reference: Sequence[Curve]) -> tuple[bool | None, str]:
+def judge(found: Sequence[Run], reference: Sequence[Run]) -> tuple[bool | None, str]:
     """Is it equal work, and if not, where it leaves the band.
 
-    None where that cannot be told: fewer than two reference runs, or fewer than MIN_STEPS steps in common.
+    None where that cannot be told: fewer than two pairs, or fewer than MIN_STEPS steps in common, or pairs that differ
+    so unequally that the band is wider than WIDEST.
     """
-    curves = [*losses, *reference]
-    common = min((len(curve) for curve in curves), default=0)
-    if not losses or len(reference) < 2 or common < MIN_STEPS:
+    seeds = sorted({one.repeat for one in found if one.losses} & {one.repeat for one in reference if one.losses})
+    mine, theirs = ([one for one in runs if one.losses and one.repeat in seeds] for runs in (found, reference))
+    if len(seeds) < 2:
         return None, ""
-    edges = [round(common * i / PARTS) for i in range(PARTS + 1)]
-    runs = _means(reference, edges)
-    n, mean = len(runs), runs.mean(axis=0)
-    t = float(stdtrit(n - 1, (1 + LEVEL) / 2))
-    half = np.maximum(t * runs.std(axis=0, ddof=1) * math.sqrt(1 + 1 / n), FLOOR * np.abs(mean))
-    found = _means(losses, edges).mean(axis=0)
+    first = max(one.warmup_steps for one in (*mine, *theirs))
+    common = min(one.warmup_steps + len(one.losses) for one in (*mine, *theirs)) - first
+    if common < MIN_STEPS:
+        return None, ""
+    edges = [first + round(common * i / PARTS) for i in range(PARTS + 1)]
+    of_fp32 = _means(theirs, seeds, edges)
+    off, level = _means(mine, seeds, edges) - of_fp32, of_fp32.mean(axis=0)
+    t = float(stdtrit(len(seeds) - 1, (1 + LEVEL) / 2))
+    spread = t * off.std(axis=0, ddof=1) / math.sqrt(len(seeds))
+    half, mean = np.maximum(spread, FLOOR * np.abs(level)), off.mean(axis=0)
     for i in range(PARTS):
-        if not abs(found[i] - mean[i]) <= half[i]:  # not: a loss that is no number leaves it too
-            low, high = mean[i] - half[i], mean[i] + half[i]
+        if not abs(mean[i]) <= half[i]:  # not: a loss that is no number leaves it too
             return False, (
-                f"diverged, not equal work: over timed steps {edges[i] + 1} to {edges[i + 1]} its loss is "
-                f"{found[i]:.4g}, outside {low:.4g} to {high:.4g}, the band of {n} runs in fp32"
+                f"diverged, not equal work: over steps {edges[i] + 1} to {edges[i + 1]} after the first its loss is "
+                f"{level[i] + mean[i]:.4g}, fp32's {level[i]:.4g} in {len(seeds)} pairs of equal seed, which differ by "
+                f"more than the band of {half[i]:.4g}"
             )
-    return True, ""
+    return (True if np.all(half <= WIDEST * np.abs(level)) else None), ""
 
 
-def _means(curves: Sequence[Curve], edges: Sequence[int]) -> NDArray[np.float64]:
-    """Mean loss of each run in each part."""
-    return np.array([[np.mean(curve[a:b]) for a, b in itertools.pairwise(edges)] for curve in curves])
+def _means(runs: Sequence[Run], seeds: Sequence[int], edges: Sequence[int]) -> NDArray[np.float64]:
+    """Mean loss (seeds, parts); of several runs of one seed, their mean."""
+
+    def parts(run: Run) -> list[float]:
+        here = [edge - run.warmup_steps for edge in edges]
+        return [float(np.mean(run.losses[a:b])) for a, b in itertools.pairwise(here)]
+
+    return np.array([np.mean([parts(one) for one in runs if one.repeat == seed], axis=0) for seed in seeds])

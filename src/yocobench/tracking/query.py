@@ -83,7 +83,7 @@ def _repeats(store: Store, key: str) -> list[RecordedRepeat]:
 
 def _repeat(run: Run) -> RecordedRepeat:
     tags, metrics = run.data.tags, run.data.metrics
-    whole = {"samples_per_step", "num_steps", "peak_memory_bytes", "cpu_throttle_events"}
+    whole = {"samples_per_step", "num_steps", "warmup_steps", "peak_memory_bytes", "cpu_throttle_events"}
     named = {name: metrics[name] for name in RecordedRepeat.model_fields if name in metrics}
     return RecordedRepeat.model_validate(
         {

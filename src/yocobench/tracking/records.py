@@ -32,6 +32,7 @@ class RecordedRepeat(Frozen):
     samples_per_step: int
     num_steps: int
     """Timed steps."""
+    warmup_steps: int = 0
     step_time_mean_s: float
     step_time_std_s: float | None = None
     step_time_relative_half_width: float | None = None
