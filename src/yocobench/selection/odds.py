@@ -25,6 +25,8 @@ from yocobench.selection.score import Scored
 Bools = NDArray[np.bool_]
 GRID = np.linspace(-3.75, 3.75, 41)
 """Standard deviations between which a conditional expectation is interpolated; the draws lie within 3.67."""
+PAIRED = 12
+"""Candidates of the least expected loss, of which pairs are looked at: their number grows with the square."""
 MOST_TOLD = 0.999
 """Correlation beyond which the draws of one candidate are too few to stand for what is left open."""
 
@@ -39,7 +41,8 @@ class Odds:
     expected_regret: float
     worth_of_measuring: float
     worth_with: dict[str, float]
-    """Of measuring it and another one whose error it shares, by that one's name, which comes later in the alphabet."""
+    """Of measuring it and another one whose error it shares, by that one's name, which comes later in the alphabet.
+    Only among the most hopeful."""
 
 
 def odds(scored: list[Scored], terms: Terms) -> dict[str, Odds]:
@@ -60,17 +63,18 @@ def odds(scored: list[Scored], terms: Terms) -> dict[str, Odds]:
     shared = wins / np.maximum(wins.sum(axis=0), 1)
     losses = np.where(counted, values, values + best.mean())
     expected = losses.mean(axis=1)
+    draws, hopeful = _draws(ordered, losses), set(np.argsort(expected, kind="stable")[:PAIRED].tolist())
     return {
         one.name: Odds(
             p_best=float(shared[i].mean()),
             p_meets_limits=float(meets[i].mean()),
             p_on_front=float(_undominated(hours, cost, i).mean()),
             expected_regret=max(0.0, float(expected[i] - best.mean())),
-            worth_of_measuring=_worth(ordered, losses, i),
+            worth_of_measuring=_worth(draws, i),
             worth_with={
-                other.name: _worth(ordered, losses, i, j)
-                for j, other in enumerate(ordered)
-                if j > i and score.correlation(one.rate, other.rate)
+                ordered[j].name: _worth(draws, i, j)
+                for j in range(i + 1, len(ordered))
+                if {i, j} <= hopeful and draws.correlation[i, j]
             },
         )
         for i, one in enumerate(ordered)
@@ -91,37 +95,52 @@ def _undominated(hours: Floats, cost: Floats, i: int) -> Bools:
     return np.asarray(~(not_worse & better).any(axis=0))
 
 
-def _worth(ordered: list[Scored], losses: Floats, *known: int) -> float:
+@dataclass(frozen=True)
+class Draws:
+    """What the worth of measurements is reckoned from: candidates in rows."""
+
+    losses: Floats
+    luck: Floats
+    by_luck: Floats
+    """Losses again, those with the least luck first."""
+    correlation: Floats
+    """Of the logarithms of the rates."""
+
+
+def _draws(ordered: list[Scored], losses: Floats) -> Draws:
+    luck = np.stack([one.luck for one in ordered])
+    correlation = np.array([[score.correlation(one.rate, other.rate) for other in ordered] for one in ordered])
+    np.fill_diagonal(correlation, 1.0)
+    return Draws(losses, luck, np.take_along_axis(losses, np.argsort(luck, axis=1), axis=1), correlation)
+
+
+def _worth(draws: Draws, *known: int) -> float:
     """Expected loss that knowing the time and cost of those candidates removes. 0 for one without a rival.
 
     What is known then of another's rate is a weighted sum of theirs: the regression of its logarithm on those.
     """
-    luck, rates = np.stack([ordered[i].luck for i in known]), [ordered[i].rate for i in known]
-    among = np.array([[score.correlation(one, other) for other in rates] for one in rates])
-    np.fill_diagonal(among, 1.0)
-    best = losses[list(known)].min(axis=0)
-    for j in set(range(len(ordered))) - set(known):
-        shared = np.array([score.correlation(one, ordered[j].rate) for one in rates])
-        weights = np.linalg.lstsq(among, shared, rcond=None)[0]  # those who share all leave it singular
-        told = float(np.sqrt(max(0.0, weights @ shared)))
-        expected = _given(weights @ luck / told, told, losses[j], ordered[j].luck) if told else losses[j].mean()
-        best = np.minimum(best, expected)
-    return max(0.0, float(losses.mean(axis=1).min() - best.mean()))
-
-
-def _given(known: Floats, correlation: float, loss: Floats, luck: Floats) -> Floats:
-    """Expected loss of a candidate in each draw of something that is known then and correlated with its luck.
-
-    Its own draws, each weighted by how much likelier that makes it; the mean stays what it was.
-    """
-    at_grid = _likelier(round(min(correlation, MOST_TOLD), 6)) @ loss[np.argsort(luck)]
-    told = np.interp(known, GRID, at_grid)
-    return np.asarray(told * (loss.mean() / told.mean()), dtype=np.float64)
+    rows, others = list(known), [j for j in range(len(draws.losses)) if j not in known]
+    shared = draws.correlation[np.ix_(rows, others)]
+    # Candidates that share all of their errors leave the system singular: any of its solutions will do.
+    weights = np.linalg.lstsq(draws.correlation[np.ix_(rows, rows)], shared, rcond=None)[0]
+    told = np.sqrt(np.maximum(0.0, (weights * shared).sum(axis=0)))
+    best, expected = draws.losses[rows].min(axis=0), draws.losses.mean(axis=1)
+    for j, weight, much in zip(others, weights.T, told, strict=True):
+        if much:
+            at_grid = _likelier(round(min(much, MOST_TOLD), 6)) @ draws.by_luck[j]
+            given = np.interp(weight @ draws.luck[rows] / much, GRID, at_grid)
+            best = np.minimum(best, given * (expected[j] / given.mean()))  # the mean stays what it was
+        else:
+            best = np.minimum(best, expected[j])
+    return max(0.0, float(expected.min() - best.mean()))
 
 
 @functools.lru_cache(maxsize=16)
 def _likelier(correlation: float) -> Floats:
-    """Weights of the draws of a candidate, least luck first, at each point of the grid; they sum to 1 there."""
+    """How much each draw of a candidate, least luck first, counts once something correlated with its luck is known.
+
+    A row for each value of that on the grid, by how much likelier it makes the draw; a row sums to 1.
+    """
     luck = np.sort(score.luck("any"))
     away = (luck - correlation * GRID[:, None]) ** 2 / (1 - correlation**2)
     weights = np.exp((luck**2 - away) / 2)
