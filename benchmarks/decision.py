@@ -14,6 +14,9 @@ machines there is little to leave out, and few other models to estimate from. Ad
 below the bill. If it had to be 1.5 or 2 times the bill, Gavel would stand at 1.0 % and 43.6 %; at 3 times, at 34 % and
 26 %. We stay at break-even: a margin so near a cliff would be one fitted to this table.
 
+The rule can use what estimates share. `Estimator` below states nothing of it; tried on 2026-11-24 with the mean
+correlation of its errors over the other jobs (0.7 at first, less with each measurement), bill and regret were the same.
+
 What is not covered: measurement noise (a table has one number a cell), boot times, and prices of today.
 """
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from selection_cases import DAY, candidate, rate, terms, without_number
-from yocobench.selection import page, report, tables, wording
+from selection_cases import DAY, candidate, terms, without_number
+from yocobench.selection import report, tables, wording
 from yocobench.selection.checked import Checked, Rates
 from yocobench.selection.decide import decide_workload
 from yocobench.selection.decision import Advice, DecisionDocument, dump, load
-from yocobench.selection.model import Background, OneOff
+from yocobench.selection.model import Background
 
 
 @pytest.fixture
@@ -110,31 +110,6 @@ def test_estimates_carry_a_tilde_and_measurements_do_not(decision):
     assert cells["slow"][1] == "measured"
     assert cells["slow"][2] == "10.0"
     assert cells["local"][3] == ""
-
-
-def loading(name, usd, bound_by=wording.DECODING, **more):
-    known = rate(1000, 2.0, "estimated").model_copy(update={"bound_by": bound_by})
-    return candidate(name, 1000, usd, source="estimated", **({"rate": known} | more))
-
-
-def test_the_page_says_what_bounds_an_estimate_and_warns_where_that_is_the_boxes_cpu():
-    found = decide_workload([loading("a", "1.00"), loading("b", "1.10"), candidate("slow", 1, "1.00")], terms())
-    assert report.cells(found.row("a"), found)[1] == "estimated, bound by decoding images on the CPU"
-    assert report.cells(found.row("slow"), found)[1] == "measured"
-    said = "all that could still win are bound by decoding images on the CPU: the CPUs of these types are compared"
-    assert f"- {said}, not their accelerators" in report.markdown([found], [])
-    assert "bound by decoding images on the CPU</span>" in page.html([found], [])
-    mixed = decide_workload([loading("a", "1.00"), loading("b", "1.10", "arithmetic")], terms(baseline="a"))
-    assert mixed.warnings == ()
-
-
-def test_the_legend_says_that_boot_and_set_up_are_assumed_unless_they_were_measured(decision):
-    assert "assumed" not in report.markdown([decision], [])
-    start = OneOff(total_s=420, low_s=300, high_s=600, assumed_s=300)
-    guess = decide_workload([loading("a", "1.00", one_off=start)], terms())
-    told = "Of the one-off part, boot and set-up are assumed, not measured: 300 s (params.yaml)."
-    for text in (report.markdown([guess], []), report.readme_block([guess]), page.html([guess], [])):
-        assert told in text
 
 
 def test_advice_is_an_estimate_in_every_number():

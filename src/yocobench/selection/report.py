@@ -237,6 +237,10 @@ by it: those that cannot win any more are ended. The baseline is measured all th
 but a Trainium cell whose `protocol.timeout_s` does not outlast its compilation (`assume.neuron_compile_s`).
 Where boxes need your yes one by one, DVC's own order of the train stages holds, which cannot be told.
 
+Estimates that rest on the same are off together, which drops out of their ratios (docs/estimator.md). Probabilities,
+regret and advice reckon with that: a measurement tells of others too, and `together_with` names a second one where only
+both are worth their bill. `could_still_win` looks at each interval alone, and so rules out less.
+
 Advice stops where the expected gain falls below the bill; no table was used to set that. On published run times
 (`benchmarks/decision.py`) it pays 41 % of measuring everything, at 0.0 % regret, among up to 72 clusters, and 64 % at
 1.0 % among three GPUs, where half was the aim: among three there is little to leave out. To ask for 1.5 or 2 times the
