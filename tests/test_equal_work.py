@@ -82,6 +82,11 @@ def test_a_loss_that_is_no_number_leaves_the_band():
     assert judge([run(0, math.nan), run(1, 5)], [run(0, 5), run(1, 5)])[0] is False
 
 
+def test_a_run_that_was_cut_short_does_not_void_the_other_pairs():
+    reference = [run(seed, 5) for seed in (0, 1, 2)]
+    assert judge([run(0, 6), run(1, 6), run(2, 6, steps=3)], reference)[0] is False
+
+
 @pytest.mark.parametrize(
     ("found", "reference"),
     [

@@ -4,8 +4,11 @@ import pytest
 import torch
 from torch import nn
 
+from plan_cases import TOY
+from yocobench import config
 from yocobench.bench.workloads.base import Workload
-from yocobench.estimate import memory
+from yocobench.estimate import estimator, memory
+from yocobench.estimate.calibration import Calibration
 from yocobench.estimate.memory import HEADROOM, RUNTIME_BYTES, MemoryNeed
 from yocobench.estimate.trace import trace_workload
 
@@ -118,3 +121,12 @@ def test_the_largest_split_that_leaves_headroom_is_taken():
 def test_nothing_fits_when_the_smallest_split_does_not():
     line = MemoryNeed(fixed_bytes=10 * GIB, per_item_bytes=GIB)
     assert memory.largest_fit(line, 8, 8 * GIB, "cpu") is None
+
+
+@pytest.mark.usefixtures("project")
+def test_the_estimate_of_a_model_that_has_to_be_spread_states_what_one_of_its_devices_needs(monkeypatch):
+    # 400 GiB over the 8 A100 of 40 GiB are 50: too much. 200 are 25, with 2 gathered and 2 items of 1 GiB each 29.
+    line = MemoryNeed(fixed_bytes=200 * GIB, per_item_bytes=GIB, gathered_bytes=2 * GIB)
+    monkeypatch.setattr(estimator, "memory_need", lambda config, precision: line)
+    found = estimator.estimate(TOY, config.instance("p4d.24xlarge"), Calibration())
+    assert (found.micro_batch_size, found.needed_bytes) == (2, 29 * GIB)

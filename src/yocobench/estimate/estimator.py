@@ -118,6 +118,7 @@ def estimate(
     loading_s = load_s(config, calibration.mean_image_pixels)
     parts = step_time(found, target, accumulation, config.compile is not False, loading_s, shared.processes)
     samples = found.samples_per_item * config.global_batch_size
+    line = line.sharded(shared.processes) if shared.sharded else line
     return _result(config, target, chosen, parts, samples, line, (micro, accumulation), have, calibration)
 
 

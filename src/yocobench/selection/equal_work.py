@@ -49,8 +49,9 @@ def judge(found: Sequence[Run], reference: Sequence[Run]) -> tuple[bool | None, 
     None where that cannot be told: fewer than two pairs, or fewer than MIN_STEPS steps in common, or pairs that differ
     so unequally that the band is wider than WIDEST.
     """
-    seeds = sorted({one.repeat for one in found if one.losses} & {one.repeat for one in reference if one.losses})
-    mine, theirs = ([one for one in runs if one.losses and one.repeat in seeds] for runs in (found, reference))
+    long = [[one for one in runs if len(one.losses) >= MIN_STEPS] for runs in (found, reference)]
+    seeds = sorted(set.intersection(*({one.repeat for one in runs} for runs in long)))
+    mine, theirs = ([one for one in runs if one.repeat in seeds] for runs in long)
     if len(seeds) < 2:
         return None, ""
     first = max(one.warmup_steps for one in (*mine, *theirs))
