@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 
 from yocobench.bench.measurement import Measurement, RepeatResult
@@ -34,6 +35,21 @@ def test_interval_of_three_values_uses_students_t():
     # mean 20, standard deviation 10, t(0.975, 2) = 4.30265: half width 4.30265 * 10 / sqrt(3) = 24.8414
     mean, low, high = mean_interval([10.0, 20.0, 30.0])
     assert (mean, low, high) == pytest.approx((20.0, -4.8414, 44.8414), abs=1e-3)
+
+
+def test_a_further_run_is_less_certain_than_the_mean_of_those_seen():
+    # sd 1: t(0.975, 2) = 4.30265 times sqrt(1 + 1/3) = 1.154701 is 4.96827; of the mean alone it would be 2.48414
+    mean, low, high = pooled_rate([99.0, 100.0, 101.0], step_half_width=0.0)
+    assert (mean, low, high) == pytest.approx((100.0, 95.03173, 104.96827), abs=1e-4)
+
+
+def test_the_interval_of_three_repeats_holds_the_next_run_19_times_in_20():
+    draws = np.random.default_rng(7).normal(100, 2, size=(4000, 4))
+    inside = [low <= row[3] <= high for row in draws for _, low, high in [pooled_rate(row[:3], 0.0)]]
+    assert np.mean(inside) == pytest.approx(0.95, abs=0.01)  # 0.0034 is one standard error
+    # By the interval of the mean it would be 0.835: P(|t(2)| < 4.30265 / sqrt(3) / sqrt(4/3))
+    of_mean = [low <= row[3] <= high for row in draws for _, low, high in [mean_interval(row[:3])]]
+    assert np.mean(of_mean) == pytest.approx(0.835, abs=0.02)
 
 
 def test_one_repeat_takes_the_interval_of_its_steps():

@@ -120,7 +120,7 @@ def references(everything: Sequence[Evidence]) -> dict[str, list[Run]]:
 
 
 def measured_rate(repeats: Sequence[RecordedRepeat]) -> Rate:
-    """Mean throughput over repeats with its 95 % interval (bench/statistics.py)."""
+    """Mean throughput over repeats, and the 95 % interval for a further run's (bench/statistics.py)."""
     half = repeats[0].step_time_relative_half_width or 0.0
     return rate_over([r.samples_per_second for r in repeats], half, repeats[0].source)
 

@@ -26,7 +26,7 @@ step in two million."""
 
 
 class Summary(Frozen):
-    """A cell in numbers; null where nothing was measured. `low` and `high` are the 95 % interval."""
+    """A cell in numbers; null where nothing was measured. `low` and `high`: 95 % interval for a further run."""
 
     repeats_ok: int
     samples_per_second: float | None = None
@@ -58,12 +58,24 @@ def _t(degrees_of_freedom: float) -> float:
 
 def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
     """Mean and its 95 % t-interval. One value: the interval is unbounded (0 to infinity)."""
-    assert values
+    return _about_mean(values, 1 / len(values))
+
+
+def prediction_interval(values: Sequence[float]) -> tuple[float, float, float]:
+    """Mean, and where one further value lies with 95 %: t sd sqrt(1 + 1/n) to either side.
+
+    (Hahn & Meeker, Statistical Intervals, 1991, section 4.7.) One value: unbounded.
+    """
+    return _about_mean(values, 1 + 1 / len(values))
+
+
+def _about_mean(values: Sequence[float], variances: float) -> tuple[float, float, float]:
+    """Mean and Student's t-interval about it, for an error of so many times the values' variance."""
     array = np.asarray(values, dtype=float)
     mean = float(array.mean())
     if len(array) == 1:
         return mean, 0.0, math.inf
-    half = float(_t(len(array) - 1) * array.std(ddof=1) / math.sqrt(len(array)))
+    half = float(_t(len(array) - 1) * array.std(ddof=1) * math.sqrt(variances))
     return mean, mean - half, mean + half
 
 
@@ -116,8 +128,12 @@ def occupied_s(repeat: RepeatResult) -> float:
 
 
 def pooled_rate(rates: Sequence[float], step_half_width: float) -> tuple[float, float, float]:
-    """Mean rate of several repeats and its 95 % interval; of one repeat, the interval that its steps give."""
-    mean, low, high = mean_interval(rates)
+    """Mean rate of several repeats, and the 95 % interval for one further run's; of one repeat, what its steps give.
+
+    Of a further run, not of the mean: the job is one run, with a process and a phase of the machine of its own, and
+    more repeats do not make those any more alike.
+    """
+    mean, low, high = prediction_interval(rates)
     if len(rates) == 1:
         low, high = mean / (1 + step_half_width), mean * (1 + step_half_width)
     return mean, max(low, 0.0), high
