@@ -1,9 +1,10 @@
 """Does the short benchmark tell the truth about a long run? `python -m benchmarks fidelity`.
 
 A trial measures a cell by a short protocol (three repeats of some steps, as reported by `dvc repro`, with its interval)
-and then one run, in a process of its own, of 20 times as many timed seconds as a repeat may take. Counted: the trials
-whose long run lies inside the short one's interval, and the median error. The cell is small so that a trial takes two
-minutes; the protocol's rules are those of params.yaml.
+and one run, in a process of its own, of 20 times as many timed seconds as a repeat may take. Counted: the trials whose
+long run lies inside the short one's interval, and the median error. Trials come in pairs, whose repeats are taken in
+turn, as `dvc repro` takes those of cells that share a machine. The cell is small so that a pair takes three minutes;
+the protocol's rules are those of params.yaml.
 
 Other tenants of a host change its speed by tens of per cent from one minute to the next, and no protocol foretells
 that. So the cell's loader multiplies two matrices before each batch, which the harness clocks as waiting for data, and
@@ -25,10 +26,10 @@ from torch import Tensor
 from yocobench.bench.measurement import RepeatResult
 from yocobench.bench.stability import stability
 from yocobench.bench.statistics import pooled_rate, throughput
-from yocobench.schema import Protocol
+from yocobench.schema import CellSpec, Protocol
 
-TRIALS = 4
-SHORT_S = 4.0
+PAIRS = 5
+SHORT_S = 2.0
 TIMES = 20
 TARGET_INSIDE, TARGET_ERROR = 0.90, 0.01
 
@@ -91,21 +92,28 @@ def protocol(repeats: int, max_measure_s: float, target: float, seed: int) -> Pr
     )
 
 
-def trial(number: int, short_s: float = SHORT_S) -> Trial:
-    """One short measurement and one long run, the long one first in every other trial."""
-    short_cell = cell(protocol(3, short_s, TARGET_ERROR, 100 * number), PROBED)
-    long_cell = cell(protocol(1, TIMES * short_s, 1e-9, 100 * number + 50), PROBED)
+def pair(number: int, short_s: float = SHORT_S) -> list[Trial]:
+    """Two short measurements in turn and their long runs, those first in every other pair."""
+    short_cells = [cell(protocol(3, short_s, TARGET_ERROR, 100 * number + 10 * one), PROBED) for one in (0, 1)]
+    long_cells = [cell(protocol(1, TIMES * short_s, 1e-9, 100 * number + 50 + 10 * one), PROBED) for one in (0, 1)]
     if number % 2:
-        long, short = measure(long_cell), measure(short_cell)
-    else:
-        short, long = measure(short_cell), measure(long_cell)
-    assert long.outcome == short.outcome == "ok", (long.reason, short.reason)
-    said = [text for r in (*short.repeats, *long.repeats) for text in _said(r)]
-    return Trial(
-        compare(short.repeats, long.repeats[0], throughput),
-        compare(short.repeats, long.repeats[0], at_equal_speed),
-        said[0] if said else "",
-    )
+        long = [_repeat(one, 0) for one in long_cells]
+    taken = [[_repeat(one, repeat) for one in short_cells] for repeat in range(3)]
+    if number % 2 == 0:
+        long = [_repeat(one, 0) for one in long_cells]
+    return [trial(short, run) for short, run in zip(zip(*taken, strict=True), long, strict=True)]
+
+
+def _repeat(spec: CellSpec, number: int) -> RepeatResult:
+    found = measure(spec, number)
+    assert found.outcome == "ok", found.reason
+    return found.repeats[0]
+
+
+def trial(short: Sequence[RepeatResult], long: RepeatResult) -> Trial:
+    """What the repeats of a cell foretold of its long run."""
+    said = [text for r in (*short, long) for text in _said(r)]
+    return Trial(compare(short, long, throughput), compare(short, long, at_equal_speed), said[0] if said else "")
 
 
 def compare(short: Sequence[RepeatResult], long: RepeatResult, rate: Callable[[RepeatResult], float]) -> Comparison:
@@ -162,13 +170,14 @@ def _rows(found: list[Comparison], count: str) -> list[Result]:
 
 
 def results() -> list[Result]:
-    """TRIALS trials, each said as it ends."""
+    """PAIRS pairs of trials, each said as it ends."""
     trials = []
-    for number in range(TRIALS):
-        trials.append(one := trial(number))
-        for name, found in (("reported", one.reported), ("at equal speed", one.at_equal_speed)):
-            rates = f"{found.short:,.0f} [{found.low:,.0f}, {found.high:,.0f}], long {found.long:,.0f}"
-            print(f"  {name}: {rates}", file=sys.stderr)
-        if one.disturbed:
-            print(f"  {one.disturbed}", file=sys.stderr)
+    for number in range(PAIRS):
+        for one in pair(number):
+            trials.append(one)
+            for name, found in (("reported", one.reported), ("at equal speed", one.at_equal_speed)):
+                rates = f"{found.short:,.0f} [{found.low:,.0f}, {found.high:,.0f}], long {found.long:,.0f}"
+                print(f"  {name}: {rates}", file=sys.stderr)
+            if one.disturbed:
+                print(f"  {one.disturbed}", file=sys.stderr)
     return rows(trials)
