@@ -62,7 +62,7 @@ def test_boxes_run_side_by_side_and_train_collects_without_a_second_launch(world
 def test_a_launcher_of_this_machine_has_nothing_to_start(world: World):
     done = stage(world, "launcher=local")
     assert done.returncode == 0, done.stderr
-    assert "one by one" in done.stdout
+    assert "no boxes to run side by side" in done.stdout
     assert (world.root / launch.LAUNCHED).read_text() == "local\n"
     assert world.launches() == 0
 

@@ -1,10 +1,10 @@
-"""Stage `launch`: under `launch: ec2`, start the boxes of all cells that need measuring, side by side.
+"""Stage `launch`: measure what is better measured together than one train stage after another.
 
-DVC runs the train stages one after another; boxes need not wait for each other. This stage follows each box to its end
-and leaves its receipt where the train stage of that cell collects it, without a second launch. The decision on file
-gives the order, and leaves out what cannot win (worth.py); each number that comes home is weighed at once, and a box
-that cannot win any more is ended (outlook.py). Launchers that measure here have nothing to start: the stage then ends
-at once. Ctrl-C and SIGTERM end every box.
+Cells that share this machine take their repeats in turn (launchers/turns.py). Under `launch: ec2`, the boxes of all
+cells that need measuring run side by side: this stage follows each box to its end and leaves its receipt where the
+train stage of that cell collects it, without a second launch. The decision on file gives the order, and leaves out what
+cannot win (worth.py); each number that comes home is weighed at once, and a box that cannot win any more is ended
+(outlook.py). Ctrl-C and SIGTERM end every box.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from yocobench.launchers import build_launcher
 from yocobench.launchers.signals import INTERRUPTED_STATUS, stop_requests
 from yocobench.outlook import Outlook
 from yocobench.plan import PlannedCell, plan_cells
-from yocobench.progress import Screen
+from yocobench.progress import Reporter, Screen
 from yocobench.receipt import write_atomic
 from yocobench.schema import CellSpec, Config
 from yocobench.selection.decision import Decision
@@ -35,16 +35,22 @@ def main(cfg: Config) -> int:
     """Launch what is missing, at most `parallelism` cells at once."""
     root, launcher = config.root(), build_launcher(cfg.launcher)
     receipt.set_aside(root)
-    missing = [] if launcher.is_free else [cell for cell in cells(cfg, root) if not _has_number(cell.spec, cfg, root)]
+    may_run = [cell for cell in cells(cfg, root) if cell.exclusion is None]
+    unrecorded = [cell for cell in may_run if not recorded(cell.spec, cfg.launcher.name, root)]
+    named = [(cell.spec, config.instance(cell.spec.instance)) for cell in unrecorded]
+    if launcher.in_turn(named, root, _show):
+        return INTERRUPTED_STATUS
+    waiting = [cell for cell in unrecorded if launcher.waits(cell.spec, root)]
+    missing = [] if launcher.is_free else [cell for cell in unrecorded if _needs_box(cell.spec, cfg, root)]
     started = worthwhile(missing, cfg, root)
-    for cell in started:
+    for cell in (*waiting, *started):
         path_of(cell.spec, root).unlink(missing_ok=True)  # a receipt without a number: DVC takes its cell up again
     if launcher.parallelism > 1:
         print(f"launch {cfg.launcher.name}: {len(started)} cell(s) to measure, {launcher.parallelism} at once")
         if _side_by_side(started, cfg, root, launcher.parallelism):
             return INTERRUPTED_STATUS
     else:
-        print(f"launch {cfg.launcher.name}: cells are measured one by one by their own stages")
+        print(f"launch {cfg.launcher.name}: no boxes to run side by side; what is left is measured by its own stage")
     # For DVC, which runs the train stages after this one: always the same text, so that it makes none of them stale.
     write_atomic(root / LAUNCHED, f"{cfg.launcher.name}\n")
     return 0
@@ -114,9 +120,12 @@ def _worth_a_start(
 
 
 def cells(cfg: Config, root: Path) -> Iterator[PlannedCell]:
-    """The study's cells that may run at all."""
-    instances = [one for one in config.instances(cfg.instances) if not one.detect]
-    return (planned for planned in plan_cells(cfg, instances, hardware.detect(), root) if planned.exclusion is None)
+    """The study's cells."""
+    return plan_cells(cfg, config.instances(cfg.instances), hardware.detect(), root)
+
+
+def _show(spec: CellSpec) -> Reporter:
+    return Reporter(spec.label, spec.workload.sample_unit)
 
 
 def path_of(spec: CellSpec, root: Path) -> Path:
@@ -124,9 +133,10 @@ def path_of(spec: CellSpec, root: Path) -> Path:
     return root / receipt.STUDY / spec.workload.name / spec.subset / f"{spec.instance}.json"
 
 
-def _has_number(spec: CellSpec, cfg: Config, root: Path) -> bool:
-    """Its receipt is there; or was, and its stage, killed before it could, will hand it back (train.py)."""
-    return recorded(spec, cfg.launcher.name, root) or (not cfg.force and receipt.aside(spec, root) is not None)
+def _needs_box(spec: CellSpec, cfg: Config, root: Path) -> bool:
+    """It is not this machine's, and there is no receipt that its own stage, killed before it could, will hand back."""
+    here = config.instance(spec.instance).detect
+    return not here and (cfg.force or receipt.aside(spec, root) is None)
 
 
 def recorded(spec: CellSpec, launcher: str, root: Path) -> bool:

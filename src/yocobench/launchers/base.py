@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -54,6 +55,10 @@ class Progress:
         return ", ".join(parts)
 
 
+Show = Callable[[CellSpec], AbstractContextManager[Callable[[Progress], None]]]
+"""A display of one cell's progress, for as long as it is entered."""
+
+
 class NotWanted(Exception):
     """Raised by a `report`: whoever asked for the number has no use for it any more. Says why."""
 
@@ -74,6 +79,13 @@ class Launcher(ABC):
         `root` is the repository (dataset paths in `spec` are relative to it). `report` may raise NotWanted: then what
         was started is ended, and the outcome is `unmeasured` with that reason.
         """
+
+    def in_turn(self, cells: Sequence[tuple[CellSpec, Instance]], root: Path, show: Show) -> bool:
+        """Measure those of the cells that share this machine, taking their repeats in turn; `run` then gives them.
+
+        True: it was interrupted. Launchers that measure nothing here have nothing to do.
+        """
+        return False
 
     def waits(self, spec: CellSpec, root: Path) -> bool:
         """Is there something of an earlier run of the cell, paid for and not recorded yet, that `run` would give?"""

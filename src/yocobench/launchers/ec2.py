@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from yocobench import config
@@ -21,7 +21,7 @@ from yocobench.aws.ec2_settings import Ec2Settings
 from yocobench.aws.launch_plan import LaunchPlan
 from yocobench.aws.ledger import Entry, Ledger, OverCap, new_run_id, now
 from yocobench.bench.measurement import Measurement
-from yocobench.launchers.base import Launcher, NotWanted, Progress
+from yocobench.launchers.base import Launcher, NotWanted, Progress, Show
 from yocobench.launchers.ec2_box import BoxRun, expiry, nothing, resumable
 from yocobench.launchers.local import LocalLauncher
 from yocobench.schema import CellSpec, Instance
@@ -35,11 +35,12 @@ class Ec2Launcher(Launcher):
         # Without a confirmation each cell asks, one by one.
         self.parallelism = self.settings.launch_parallelism if self.settings.confirm else 1
         self._waiting: tuple[Ledger, Entry] | None = None
+        self._here = LocalLauncher()
 
     def run(self, spec: CellSpec, instance: Instance, root: Path, report: Callable[[Progress], None]) -> Measurement:
         """See Launcher.run. Raises ValueError and AwsError (an OSError) for what the user must mend first."""
         if instance.detect:  # this machine, which calibrates the estimates: nothing to launch
-            return LocalLauncher().run(spec, instance, root, report)
+            return self._here.run(spec, instance, root, report)
         ledger = Ledger(root)
         with ledger.cell(spec.key), _signals() as hold_signals:
             try:
@@ -64,12 +65,18 @@ class Ec2Launcher(Launcher):
         self._waiting = (ledger, cell.entry) if cell.entry is not None and waits else None
         return measurement
 
+    def in_turn(self, cells: Sequence[tuple[CellSpec, Instance]], root: Path, show: Show) -> bool:
+        """Of this machine's own cells, before the boxes start."""
+        return self._here.in_turn([one for one in cells if one[1].detect], root, show)
+
     def waits(self, spec: CellSpec, root: Path) -> bool:
-        """A box that has ended, with its receipt or its outcome."""
-        return any(entry.state == "ended" for entry in Ledger(root).open_entries(spec.key))
+        """A box that has ended, with its receipt or its outcome; or this machine has measured."""
+        ended = any(entry.state == "ended" for entry in Ledger(root).open_entries(spec.key))
+        return ended or self._here.waits(spec, root)
 
     def recorded(self) -> None:
         """The receipt is on disk: the copy in S3, or the outcome in the ledger, need not be taken again."""
+        self._here.recorded()
         if self._waiting is not None:
             ledger, entry = self._waiting
             ledger.put(entry.with_(state="closed"))

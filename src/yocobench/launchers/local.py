@@ -16,18 +16,18 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from yocobench.bench import fit, hardware
-from yocobench.bench.measurement import Detected, Measurement, Outcome, RepeatResult
+from yocobench.bench.measurement import Detected, Measurement, RepeatResult
 from yocobench.bench.system import Sampler, oom_kills
 from yocobench.bench.versions import versions
-from yocobench.launchers.base import Launcher, Progress
+from yocobench.launchers import endings, turns
+from yocobench.launchers.base import Launcher, Progress, Show
 from yocobench.launchers.signals import stop_requests
 from yocobench.paths import relative
 from yocobench.schema import CellSpec, Instance
@@ -35,16 +35,6 @@ from yocobench.schema import CellSpec, Instance
 GRACE_S = 20.0  # from SIGTERM to SIGKILL: time to write the partial result
 SAMPLE_EVERY_S = 2.0
 PARENT = os.getppid()
-
-
-@dataclass
-class _Told:
-    """What a repeat has said over its pipe."""
-
-    facts: dict[str, Any] = field(default_factory=dict)
-    step_times_s: list[float] = field(default_factory=list)
-    data_wait_s: list[float] = field(default_factory=list)
-    killed_for_memory: bool = False
 
 
 class LocalLauncher(Launcher):
@@ -65,6 +55,7 @@ class LocalLauncher(Launcher):
         if boxes < 1 or (boxes > 1) != (rendezvous is not None):
             raise ValueError(f"boxes ({boxes}) above 1 and rendezvous ({rendezvous}) belong together")
         self.only, self.boxes, self.rendezvous = repeat, boxes, rendezvous or "localhost:0"
+        self._taken: Path | None = None
 
     def run(self, spec: CellSpec, instance: Instance, root: Path, report: Callable[[Progress], None]) -> Measurement:
         """See Launcher.run. Raises ValueError for a user's mistake found while measuring, RuntimeError for a bug."""
@@ -77,15 +68,43 @@ class LocalLauncher(Launcher):
         refused = hardware.mismatch(detected, instance)
         if refused is not None:
             return Measurement(outcome="unmeasured", reason=refused, source="measured", detected=detected)
-        return self._measure(spec, root, detected, report)
+        if self.only is None and (measured := turns.whole(spec, root)) is not None:
+            self._taken = turns.path_of(spec, root)
+            return measured
+        with stop_requests() as stop:
+            return self._measure(spec, root, detected, report, stop)
+
+    def waits(self, spec: CellSpec, root: Path) -> bool:
+        """Measured in turn, and not recorded yet."""
+        return turns.whole(spec, root) is not None
+
+    def recorded(self) -> None:
+        """What was measured in turn has its receipt."""
+        if self._taken is not None:
+            self._taken.unlink(missing_ok=True)
+            self._taken = None
+
+    def in_turn(self, cells: Sequence[tuple[CellSpec, Instance]], root: Path, show: Show) -> bool:
+        """See Launcher.in_turn. A repeat of this launcher's own choice is no study: nothing is taken in turn then."""
+        if self.only is not None or self.boxes > 1:
+            return False
+        detected = hardware.detect()
+        here = [spec for spec, instance in cells if hardware.mismatch(detected, instance) is None]
+        with stop_requests() as stop:
+
+            def one(spec: CellSpec, number: int) -> Measurement:
+                with show(spec) as report:
+                    return LocalLauncher(repeat=number)._measure(spec, root, detected, report, stop)
+
+            return turns.take(here, one, root, stop)
 
     def _measure(
-        self, spec: CellSpec, root: Path, detected: Detected, report: Callable[[Progress], None]
+        self, spec: CellSpec, root: Path, detected: Detected, report: Callable[[Progress], None], stop: list[int]
     ) -> Measurement:
         if spec.processes % self.boxes:
             raise ValueError(f"workload.processes ({spec.processes}) cannot be shared by launcher.boxes ({self.boxes})")
         repeats: list[RepeatResult] = []
-        with Sampler(SAMPLE_EVERY_S) as sampler, stop_requests() as stop:
+        with Sampler(SAMPLE_EVERY_S) as sampler:
             for number in range(spec.protocol.repeats) if self.only is None else [self.only]:
                 found = self._fitting(spec, number, root, report, stop)
                 if found is None:
@@ -96,17 +115,7 @@ class LocalLauncher(Launcher):
                     spec = fit.at(spec, found.micro_batch_size)  # found once, for all repeats
                 if repeats[-1].outcome != "ok":
                     break  # what ended one repeat would end the next: keep the money
-        last = repeats[-1]
-        ok = any(r.outcome == "ok" for r in repeats) and last.outcome != "interrupted"
-        return Measurement(
-            outcome="ok" if ok else last.outcome,
-            reason=last.reason,
-            source="measured",
-            detected=detected,
-            repeats=tuple(repeats),
-            system_samples=sampler.samples,
-            versions=versions(),
-        )
+        return turns.measured(repeats, sampler.samples, detected, versions())
 
     def _fitting(
         self, spec: CellSpec, number: int, root: Path, report: Callable[[Progress], None], stop: list[int]
@@ -139,7 +148,7 @@ class LocalLauncher(Launcher):
             with log_file.open("w") as log:
                 # A session of its own: Ctrl-C reaches the parent alone, which then ends the child in order.
                 child = subprocess.Popen(command, cwd=root, stdout=log, stderr=log, start_new_session=True)
-            told = _Told()
+            told = endings.Told()
             try:
                 timed_out = _watch(child, read_end, spec, number, told, report, stop)
             finally:
@@ -148,7 +157,7 @@ class LocalLauncher(Launcher):
             if out_file.is_file() and child.returncode == 0:
                 result = RepeatResult.model_validate_json(out_file.read_text())
                 if timed_out:
-                    result = result.model_copy(update={"outcome": "timeout", "reason": _timeout_reason(spec)})
+                    result = result.model_copy(update={"outcome": "timeout", "reason": endings.timeout_reason(spec)})
                 return result
             if child.returncode == 0 and self.boxes > 1:
                 return None
@@ -156,13 +165,13 @@ class LocalLauncher(Launcher):
             if left.is_file():
                 verdict = json.loads(left.read_text())
                 told.facts.setdefault("micro_batch_size", spec.micro_batch_size)
-                return _partial(number, verdict["outcome"], verdict["reason"], started_at, told, spec)
+                return endings.partial(number, verdict["outcome"], verdict["reason"], started_at, told, spec)
             error = relative(log_file.read_text(errors="replace").strip())
             asked = bool(stop) and not timed_out
             if child.returncode == -signal.SIGKILL and kills is not None and oom_kills() != kills:
                 told.killed_for_memory = True
                 told.facts.setdefault("available_memory_bytes", available)
-            return _without_result(child.returncode, error, number, started_at, told, spec, timed_out, asked)
+            return endings.without_result(child.returncode, error, number, started_at, told, spec, timed_out, asked)
 
     def _entry(self, spec: CellSpec, number: int) -> list[str]:
         """The module that runs a repeat: the measuring one, or torchrun's agent that starts it once for each rank."""
@@ -178,7 +187,7 @@ def _watch(
     read_end: int,
     spec: CellSpec,
     number: int,
-    told: _Told,
+    told: endings.Told,
     report: Callable[[Progress], None],
     stop: list[int],
 ) -> bool:
@@ -211,7 +220,7 @@ def _watch(
 
 
 def _hear(
-    message: dict[str, Any], spec: CellSpec, number: int, told: _Told, report: Callable[[Progress], None]
+    message: dict[str, Any], spec: CellSpec, number: int, told: endings.Told, report: Callable[[Progress], None]
 ) -> None:
     told.step_times_s += message.pop("step_times_s", [])
     told.data_wait_s += message.pop("data_wait_s", [])
@@ -244,52 +253,3 @@ def _end(child: subprocess.Popen[bytes]) -> None:
 def _signal_group(child: subprocess.Popen[bytes], number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(child.pid, number)
-
-
-def _timeout_reason(spec: CellSpec) -> str:
-    return f"not done after protocol.timeout_s = {spec.protocol.timeout_s:g} s"
-
-
-def _without_result(
-    status: int, error: str, number: int, started_at: str, told: _Told, spec: CellSpec, timed_out: bool, asked: bool
-) -> RepeatResult:
-    """The record of a repeat that could not write its own. Raises a mistake or a bug before anything was measured."""
-    outcome: Outcome
-    if status == 2 and not (number or told.step_times_s):
-        raise ValueError(error)
-    if status == 2:  # a file that vanished, say: what was measured before stands
-        outcome, reason = "interrupted", error
-    elif timed_out:
-        outcome, reason = "timeout", _timeout_reason(spec)
-    elif asked:
-        outcome, reason = "interrupted", f"stopped after {len(told.step_times_s)} timed steps"
-    elif told.killed_for_memory:
-        outcome = "out_of_memory"
-        reason = f"the kernel killed it for want of memory after {len(told.step_times_s)} timed steps"
-    elif status < 0:
-        name = signal.Signals(-status).name
-        outcome, reason = "killed", f"the process died of {name} after {len(told.step_times_s)} timed steps"
-        if name == "SIGKILL":
-            reason += "; if nobody killed it, the kernel may have run out of memory (see dmesg)"
-    else:
-        bug = f"{spec.label}, repeat {number}: exit status {status}\n{error}"
-        if number == 0:
-            raise RuntimeError(bug)
-        print(bug, file=sys.stderr)  # with its traceback; the repeats before it stand
-        outcome, reason = "interrupted", bug.splitlines()[-1]
-    return _partial(number, outcome, reason, started_at, told, spec)
-
-
-def _partial(number: int, outcome: Outcome, reason: str, started_at: str, told: _Told, spec: CellSpec) -> RepeatResult:
-    """The record of a repeat from what it had told."""
-    facts = {"micro_batch_size": spec.micro_batch_size, "accumulation_steps": spec.accumulation_steps, **told.facts}
-    return RepeatResult(
-        repeat=number,
-        outcome=outcome,
-        reason=reason,
-        started_at=started_at,
-        precision=spec.precision,
-        step_times_s=tuple(told.step_times_s),
-        data_wait_s=tuple(told.data_wait_s),
-        **facts,
-    )
