@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import examples
-from test_estimate import residual, workload
+from test_estimate import HOST, residual, workload
 from yocobench import config, estimates, receipt
 from yocobench.bench.measurement import Source
 from yocobench.estimate import residuals
@@ -87,6 +87,14 @@ def test_only_what_was_measured_and_can_be_estimated_is_checked():
     failed = examples.receipt(repeats=(), outcome="out_of_memory", reason="16 GiB")
     cannot_train = measured(0.1, "inf1.xlarge")
     assert leave_one_out([measured(0.1, source="replayed"), failed, cannot_train], Calibration()) == []
+
+
+def test_what_another_host_measured_of_itself_is_not_held_against_the_estimate_of_this_one():
+    there = measured(64.0, "local", kind="cpu", precision="fp32", host_id="elsewhere")
+    here = measured(64.0, "local", kind="cpu", precision="fp32", host_id=HOST.host_id)
+    (found,) = leave_one_out([there, here], Calibration(host=HOST))
+    assert found.samples_per_second == pytest.approx(1.0)  # 64 items in 64 s
+    assert leave_one_out([there, here], Calibration()) == []
 
 
 def test_the_measured_rate_of_a_check_is_the_one_that_the_decision_states(project):

@@ -118,3 +118,25 @@ def test_this_host_describes_itself():
     assert found.memory_bytes > 2**28
     assert len(found.host_id) == 12
     assert found == hardware.detect("http://127.0.0.1:9")
+
+
+CPU = "model\t\t: 17\nmodel name\t: AMD EPYC\ncpu MHz\t\t: 2445.4\nflags\t\t: avx2 avx512f\n\nprocessor\t: 1\n"
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "cpus", "same"),
+    [
+        (CPU, 2, True),
+        (CPU.replace("2445.4", "3100.0"), 2, True),  # the clock of the moment is not the machine
+        (CPU.replace(" avx512f", ""), 2, False),
+        (CPU.replace(": 17", ": 1"), 2, False),
+        (CPU, 32, False),
+    ],
+)
+def test_a_machine_given_another_cpu_is_another_machine_whatever_its_name(monkeypatch, cpuinfo, cpus, same):
+    def seen(text, count):
+        monkeypatch.setattr(hardware, "_cpuinfo", lambda: text)
+        monkeypatch.setattr(hardware.os, "cpu_count", lambda: count)
+        return hardware.host_id()
+
+    assert (seen(cpuinfo, cpus) == seen(CPU, 2)) is same

@@ -62,10 +62,22 @@ def _detect(imds_url: str) -> Detected:
 
 
 def host_id() -> str:
-    """12 hex digits that tell this machine from others; its name and addresses cannot be read back from them."""
+    """12 hex digits that tell this machine from others; its name and addresses cannot be read back from them.
+
+    Name and machine-id alone would not do: an image that moves to another CPU and an EC2 box that is given another
+    type keep both, and what the old CPU measured would calibrate the new one.
+    """
     machine = Path("/etc/machine-id")
     parts = [platform.node(), machine.read_text().strip() if machine.is_file() else str(uuid.getnode())]
+    parts += [str(os.cpu_count()), *_cpu_identity(_cpuinfo())]
     return hashlib.sha256("\n".join(["yocobench host", *parts]).encode()).hexdigest()[:12]
+
+
+def _cpu_identity(cpuinfo: str) -> list[str]:
+    """Maker, model and features as the first CPU states them: hypervisors mask the name ("AMD EPYC")."""
+    first = cpuinfo.partition("\n\n")[0]
+    said = "vendor_id|cpu family|model|model name|stepping|flags|CPU implementer|CPU variant|CPU part|Features"
+    return re.findall(rf"^(?:{said})\s*:.*$", first, re.MULTILINE)
 
 
 def imds_instance_type(url: str = IMDS) -> str | None:
@@ -135,14 +147,21 @@ def precisions(kind: AcceleratorKind, compute_capability: str | None) -> tuple[P
 
 
 def _cpu() -> tuple[str, tuple[str, ...]]:
-    try:
-        text = Path("/proc/cpuinfo").read_text()
-    except OSError:
+    text = _cpuinfo()
+    if not text:
         return platform.processor() or platform.machine(), ()
     model = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
     flags = re.search(r"^(?:flags|Features)\s*:\s*(.+)$", text, re.MULTILINE)
     have = set(flags.group(1).split()) if flags else set()
     return (model.group(1).strip() if model else platform.machine()), tuple(f for f in SPEED_FLAGS if f in have)
+
+
+def _cpuinfo() -> str:
+    """Empty where there is none, as on a Mac."""
+    try:
+        return Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return ""
 
 
 def _memory_limit_bytes() -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from yocobench import config
 from yocobench.estimate.calibration import Calibration, measured_step_s
 from yocobench.estimate.estimator import Estimate, estimate
+from yocobench.estimate.residuals import is_elsewhere
 from yocobench.receipt import Receipt
 
 
@@ -30,11 +31,14 @@ class Check:
 
 
 def leave_one_out(receipts: Iterable[Receipt], calibration: Calibration) -> list[Check]:
-    """One check per measured cell that can be estimated. Raises ValueError for a workload that cannot be built."""
+    """One check per measured cell that can be estimated: not what another host measured of itself.
+
+    Raises ValueError for a workload that cannot be built.
+    """
     found = []
     for receipt in receipts:
         spec, timing = receipt.spec, measured_step_s(receipt.measurement)
-        if timing is None or receipt.measurement.source != "measured":
+        if timing is None or receipt.measurement.source != "measured" or is_elsewhere(spec, calibration.host):
             continue
         split = {"micro_batch_size": spec.micro_batch_size, "processes": spec.processes}
         fixed = spec.workload.model_copy(update=split)

@@ -32,6 +32,11 @@ def modelled(spec: CellSpec, target: devices.Device) -> StepTime:
     return step_time(found, target, spec.accumulation_steps, compiled, accelerator_count=spec.processes)
 
 
+def is_elsewhere(spec: CellSpec, host: HostRates | None) -> bool:
+    """Whether it is a cell of a detected host that is not the calibrated one: nothing here tells how fast that is."""
+    return spec.host_id is not None and (host is None or spec.host_id != host.host_id)
+
+
 def of_cell(
     spec: CellSpec, compute_step_s: float, relative_error: float, busy: float, host: HostRates | None
 ) -> Residual | None:
@@ -39,7 +44,7 @@ def of_cell(
 
     None when the model has no number for it: a detected host that is not the calibrated one, or a fact that is unknown.
     """
-    if spec.host_id is not None and (host is None or spec.host_id != host.host_id):
+    if is_elsewhere(spec, host):
         return None
     try:
         target = open_device(config.instance(spec.instance), spec.precision, host)
