@@ -1,12 +1,12 @@
 """Stage `compare`: query MLflow, estimate what was not measured, price everything, decide, report.
 
     python -m yocobench.compare                                   # as `dvc repro` does
-    python -m yocobench.compare objective=fastest job.deadline_h=12 job.tokens=1e9      # what if: printed only
-    python -m yocobench.compare -m objective=cheapest,fastest job.deadline_h=12,72      # several side by side
-    python -m yocobench.compare --json | tail -n 1                # for scripts: one line, laid out as decision.json
+    python -m yocobench.compare objective=fastest job.deadline_h=12 job.tokens=1e9      # what-if: printed, not kept
+    python -m yocobench.compare -m objective=cheapest,fastest job.deadline_h=12,72      # scenarios side by side
+    python -m yocobench.compare --json | tail -n 1                # for scripts: one line in the format of decision.json
 
-Nothing is trained here. Runs are found by cell key, so those of a Hydra sweep or of a colleague on the same store
-count. Receipts that the store lacks are logged first, so a fresh clone compares too. Runs at each `dvc repro`.
+Trains nothing. Runs are found by cell key, so those of a Hydra sweep or of a colleague on the same store count.
+Receipts that the store lacks are logged first, so a fresh clone compares too. Runs at each `dvc repro`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
-"""`python -m yocobench.doctor`: what this machine is, what it can measure, and whether everything is in order.
+"""Report what this machine is, what it can measure, and what is missing. Trains nothing and launches nothing.
 
-Every line that asks for something ends in the next command. Exit status: 0 if `make decide` can run here, else 1.
-Trains nothing and launches nothing. It asks AWS for the name behind the credentials and for quotas, and opens the
-MLflow store as every command does (a server that has no experiment `yocobench` gets one).
+    python -m yocobench.doctor
+
+Each line that needs something done ends with the next command. Exit status: 0 if `make decide` can run here, else 1.
+It asks AWS whose credentials these are and for quotas, and opens the MLflow store as every command does (a server
+without an experiment `yocobench` gets one).
 """
 
 from __future__ import annotations

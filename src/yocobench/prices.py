@@ -1,10 +1,10 @@
-"""Stage `prices`: live prices into the snapshot data/prices.json; what AWS does not answer keeps its row and its date.
+"""Stage `prices`: fetch live prices into the snapshot data/prices.json. Rows that AWS does not answer keep their date.
 
     python -m yocobench.prices                       # the study's types in the study's region
-    python -m yocobench.prices region=eu-central-1   # another region's, added
+    python -m yocobench.prices region=eu-central-1   # add another region
 
-Without credentials or network the snapshot stays as it is, one line says so, and that is no error: the decision names
-its age. The snapshot itself is pricelist.py.
+Without credentials or network the snapshot stays as it is, and the command says so; that is no error, since the
+decision states the age of its prices. The snapshot's format is in pricelist.py.
 """
 
 from __future__ import annotations

@@ -3,9 +3,9 @@
     python -m yocobench.train workload=yoco-lm subset=smoke instance=local
     python -m yocobench.train -m 'instance=glob(*)' subset=smoke          # a sweep: one run in MLflow, cells below
 
-Everything that can happen to a run is an outcome in its receipt and exit status 0. A cell of the study that cannot be
-measured now, and was before, keeps the receipt that it had. Exit status 2: a mistake in the input, said in one line.
-Under `dvc repro` Ctrl-C gives 130, so that DVC stops there and measures the cell next time.
+Whatever happens to a run is an outcome in its receipt, with exit status 0. A cell of the study that was measured before
+and cannot be measured now keeps its receipt. Exit status 2: a mistake in the input, explained in one line. Under
+`dvc repro`, Ctrl-C gives 130, so that DVC stops there and measures the cell next time.
 """
 
 from __future__ import annotations
