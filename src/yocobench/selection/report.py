@@ -58,7 +58,7 @@ def markdown(
     decisions: Sequence[Decision], reproduce: Sequence[str], checks: Sequence[Checked] = (), fits: Sequence[str] = ()
 ) -> str:
     """One section per workload. `reproduce` holds the commands and versions that lead here, a line each; `checks`
-    how the estimates of measured cells turned out; `fits` how the smaller subsets foretold the largest."""
+    how the estimates of measured cells turned out; `fits` how well the smaller subsets predicted the largest."""
     parts = ["# Which instance type", "", LEGEND + assumed(decisions), "", *(f"- {line}" for line in WORDS), ""]
     for one in decisions:
         parts += [_section(one), ""]
@@ -226,15 +226,15 @@ PREAMBLE = f"""# The decision file
 is up to date. The same as JSON schema: `DecisionDocument.model_json_schema(by_alias=True)`. Schema 1, which had no
 `bills`, is still read.
 
-Money is a decimal string in USD, times are hours, intervals hold 90 %, unknown is null. How each number is computed, with
-sources: `cost.py` (bill), `bills.py` (every way to pay), `score.py` (Monte Carlo draws), `odds.py` (probabilities,
+Money is a decimal string in USD, times are hours, intervals hold 90 %, unknown is null. How each number is computed,
+with sources: `cost.py` (bill), `bills.py` (every way to pay), `score.py` (Monte Carlo draws), `odds.py` (probabilities,
 regret, value of a measurement), `ranking.py` (who could still win), `equal_work.py` (the band of the loss curve),
 `objectives.py` and `sensitivity.py`, all under `src/yocobench/selection/`.
 
-Under `launch: ec2` the stage `launch` starts boxes in the order of `measure_next`. It starts none whose `could_still_win`
-is false in the decision on file, provided that decision has the same terms and prices: the receipt then says
-`unmeasured`, with the reason, and the question is asked again at each `dvc repro`. Each finished measurement is compared
-with the others at once, and boxes whose type can no longer win are ended. The baseline is measured in any case.
+Under `launch: ec2` the stage `launch` starts boxes in the order of `measure_next`. It starts none whose
+`could_still_win` is false in the decision on file, provided that decision has the same terms and prices: the receipt
+then says `unmeasured`, with the reason, and the question is asked again at each `dvc repro`. Each finished measurement
+is compared with the others at once, and boxes whose type can no longer win are ended. The baseline is always measured.
 `force=true` measures every cell, except a Trainium cell whose `protocol.timeout_s` does not exceed its compilation
 (`assume.neuron_compile_s`). Where you confirm boxes one by one, the order is DVC's own order of the train stages, which
 is unspecified.
