@@ -20,7 +20,7 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from rich.console import Console
 
-from yocobench import config, estimates, evidence, prices, reproduce, sweep
+from yocobench import config, estimates, evidence, pricelist, reproduce, sweep
 from yocobench.background import background
 from yocobench.bench import hardware
 from yocobench.bench.measurement import Detected
@@ -48,7 +48,7 @@ def main(cfg: Config) -> None:
     """Decide for every workload of the study and write results/."""
     root = config.root()
     changed = [one for one in HydraConfig.get().overrides.task if not one.startswith("output=")]
-    snapshot, known = prices.load(root / prices.SNAPSHOT), estimates.calibration(root)
+    snapshot, known = pricelist.load(root / pricelist.SNAPSHOT), estimates.calibration(root)
     gathered = gather(cfg, root, snapshot, known, what_if=bool(changed))
     checks, today = estimates.checks(root, known), dt.datetime.now(dt.UTC).date()
     decisions = tuple(
@@ -110,11 +110,11 @@ class Gathered:
     references: dict[str, list[Run]]
     """Loss curves in the reference precision, by subset."""
     fits: list[SubsetFit]
-    """How the smaller subsets foretold the largest, by instance type."""
+    """How well the smaller subsets predicted the largest, by instance type."""
 
 
 def gather(
-    cfg: Config, root: Path, snapshot: prices.PriceList, known: Calibration, what_if: bool = False
+    cfg: Config, root: Path, snapshot: pricelist.PriceList, known: Calibration, what_if: bool = False
 ) -> list[Gathered]:
     """For each workload of the study: runs from MLflow, estimates for what was not measured, prices.
 
@@ -140,7 +140,7 @@ def _gather(
     instances: list[Instance],
     cells: list[list[PlannedCell]],
     full: list[list[PlannedCell]],
-    snapshot: prices.PriceList,
+    snapshot: pricelist.PriceList,
     runs: Runs,
     known: Calibration,
 ) -> Gathered:

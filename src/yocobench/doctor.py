@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from yocobench import config, prices
+from yocobench import config, pricelist
 from yocobench.aws import identity, quotas, session
 from yocobench.bench import hardware, versions
 from yocobench.bench.measurement import Detected
@@ -160,11 +160,11 @@ def _store(root: Path) -> Line:
 
 def _prices(cfg: Config, root: Path) -> Line:
     try:
-        snapshot = prices.load(root / prices.SNAPSHOT)
+        snapshot = pricelist.load(root / pricelist.SNAPSHOT)
     except (OSError, ValueError) as error:
         return Line("prices", str(error), "bad", "python -m yocobench.prices (with AWS credentials)")
     today = dt.datetime.now(dt.UTC).date()
-    text, ok = prices.age(snapshot, cfg, today), snapshot.of_study(cfg) and not snapshot.stale(cfg, today)
+    text, ok = pricelist.age(snapshot, cfg, today), snapshot.of_study(cfg) and not snapshot.stale(cfg, today)
     return Line("prices", text, "ok" if ok else "note", "" if ok else "dvc repro -f prices (with AWS credentials)")
 
 

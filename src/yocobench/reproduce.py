@@ -6,7 +6,7 @@ import datetime as dt
 import subprocess
 from pathlib import Path
 
-from yocobench import config, plan, prices
+from yocobench import config, plan, pricelist
 from yocobench.estimate.calibration import HostRates
 from yocobench.schema import Config
 
@@ -14,14 +14,14 @@ CODE = ("src", "conf", "params.yaml", "dvc.yaml", "constraints.txt", "data/price
 """What an answer follows from besides the receipts: commits of results alone do not change it."""
 
 
-def lines(cfg: Config, snapshot: prices.PriceList, root: Path, host: HostRates | None = None) -> list[str]:
+def lines(cfg: Config, snapshot: pricelist.PriceList, root: Path, host: HostRates | None = None) -> list[str]:
     """Commands and facts that lead to this answer. `host`: the micro-benchmark that its estimates lean on."""
     today = dt.datetime.now(dt.UTC).date()
     return [
         *_commit(root),
         "make decide    # or, without training anything again: python -m yocobench.compare",
         *_datasets(cfg, root),
-        prices.age(snapshot, cfg, today),
+        pricelist.age(snapshot, cfg, today),
         *_host(host),
         f"region {cfg.region}, {cfg.usage_class}; objective {cfg.objective}; runs by launcher {cfg.launch}",
     ]

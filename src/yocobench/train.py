@@ -19,7 +19,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from yocobench import config, prices, receipt, remarks, sweep, tuned
+from yocobench import config, pricelist, receipt, remarks, sweep, tuned
 from yocobench.bench import hardware
 from yocobench.bench.measurement import Measurement, Source
 from yocobench.bench.peak import peak_flops_per_second
@@ -124,7 +124,7 @@ def figures(cfg: Config, measurement: Measurement) -> tuple[dict[str, float], st
     if cfg.instance.detect or not good:
         return found, ""
     try:
-        price = prices.load(config.root() / prices.SNAPSHOT).find(cfg.instance.name, cfg.region, cfg.usage_class)
+        price = pricelist.load(config.root() / pricelist.SNAPSHOT).find(cfg.instance.name, cfg.region, cfg.usage_class)
     except (ValueError, OSError) as error:
         return found, f"not priced: {relative(error)}"
     if price is not None:
