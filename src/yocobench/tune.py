@@ -25,7 +25,7 @@ from typing import Any
 import optuna
 from rich.console import Console
 
-from yocobench import config, train, tuned
+from yocobench import config, recording, tuned
 from yocobench.bench import hardware
 from yocobench.bench.measurement import Detected, Measurement
 from yocobench.bench.statistics import summarize
@@ -269,7 +269,7 @@ def _pooled(rates: list[Rate]) -> Rate:
 def _keep(spec: CellSpec, found: Measurement, cfg: Config, tag: str, root: Path, console: Console) -> None:
     """A trial's receipt and MLflow run."""
     now = dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds")
-    origin = train.provenance(root, cfg.launcher.name, tag).model_copy(update={"purpose": "tune"})
+    origin = recording.provenance(root, cfg.launcher.name, tag).model_copy(update={"purpose": "tune"})
     record = Receipt(
         cell_key=spec.key,
         spec=spec,
@@ -279,7 +279,7 @@ def _keep(spec: CellSpec, found: Measurement, cfg: Config, tag: str, root: Path,
         burstable=cfg.instance.burst is not None,
     )
     path = root / STANDALONE / tag / f"{now.replace(':', '-')}.json"
-    train.keep(record, path, root, console, {})
+    recording.keep(record, path, root, console, {})
 
 
 if __name__ == "__main__":
