@@ -21,7 +21,7 @@ BENCHMARKS = {
     "detector": "the detector's step against torch's own layers, eager, fp32",
     "fidelity": "the short benchmark against a long run",
     "loader": "the image loader against one made with Pillow",
-    "memory": "memory foretold against the measured peak",
+    "memory": "predicted memory against the measured peak",
     "overhead": "the harness against a bare loop",
     "precision": "loss curves in lower precision against fp32",
     "trainer": "the language models against the processor's own speed and a Transformer",

@@ -6,7 +6,7 @@ long run lies inside the short one's interval, and the median error. Trials come
 turn, as `dvc repro` takes those of cells that share a machine. The cell is small so that a pair takes three minutes;
 the protocol's rules are those of params.yaml.
 
-Other tenants of a host change its speed by tens of per cent from one minute to the next, and no protocol foretells
+Other tenants of a host change its speed by tens of per cent from one minute to the next, and no protocol predicts
 that. So the cell's loader multiplies two matrices before each batch, which the harness clocks as waiting for data, and
 the same runs are compared again at equal speed of the host: samples for each second of those products.
 """

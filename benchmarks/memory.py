@@ -1,4 +1,4 @@
-"""Memory foretold against the measured peak, both Yocos at two sizes: `python -m benchmarks memory`.
+"""Predicted memory against the measured peak, both Yocos at two sizes: `python -m benchmarks memory`.
 
 Each run is a fresh process of a few steps, compiled where the study would compile; its peak is what every receipt
 states: the resident set on a CPU, what torch allocated on an accelerator. It is the second such run, which finds the
@@ -49,17 +49,17 @@ def _case(name: str, items: int, args: dict[str, Any]) -> Result:
         (run,) = measure(planned.spec, repeat=1).repeats
     assert run.peak_memory_bytes is not None, run.reason
     need = traces.memory_need(workload, planned.spec.precision).peak_bytes(items)
-    foretold = need + (memory.RUNTIME_BYTES["cpu"] if planned.spec.kind == "cpu" else 0)
+    predicted = need + (memory.RUNTIME_BYTES["cpu"] if planned.spec.kind == "cpu" else 0)
     size = "".join(f", {key} {value}" for key, value in args.items())
-    return _row(f"{name}, micro-batch {items}{size}: peak", foretold, run.peak_memory_bytes)
+    return _row(f"{name}, micro-batch {items}{size}: peak", predicted, run.peak_memory_bytes)
 
 
-def _row(what: str, foretold: int, measured: int) -> Result:
+def _row(what: str, predicted: int, measured: int) -> Result:
     return Result(
-        what=f"{what}, foretold",
-        value=f"{foretold / 2**20:,.0f} MiB",
+        what=f"{what}, predicted",
+        value=f"{predicted / 2**20:,.0f} MiB",
         against=f"{measured / 2**20:,.0f} MiB measured",
-        ratio=foretold / measured,
+        ratio=predicted / measured,
         target=f"within {TARGET:.0%}",
-        met=abs(foretold / measured - 1) <= TARGET,
+        met=abs(predicted / measured - 1) <= TARGET,
     )

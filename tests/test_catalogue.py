@@ -12,7 +12,7 @@ from typing import Any
 import moto
 import pytest
 
-from yocobench import config, prices
+from yocobench import config, pricelist
 from yocobench.schema import Chip, Instance, Sourced
 
 REPO = Path(__file__).resolve().parents[1]
@@ -125,7 +125,7 @@ def test_the_cpu_seen_on_a_running_box_is_the_chip_that_the_file_names(name: str
 @pytest.mark.parametrize("name", INSTANCES)
 def test_every_type_has_an_on_demand_price_or_says_why_not(name: str) -> None:
     instance = instance_of(name)
-    price = prices.load(REPO / "data/prices.json").find(name, "us-east-1", "on-demand")
+    price = pricelist.load(REPO / "data/prices.json").find(name, "us-east-1", "on-demand")
     if instance.detect:
         assert price is None
     else:

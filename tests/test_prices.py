@@ -58,8 +58,8 @@ def raw() -> dict[str, Any]:
 
 
 @pytest.fixture
-def recorded(tmp_path: Path, raw: dict[str, Any]) -> prices.PriceList:
-    return prices.load(write(tmp_path, raw))
+def recorded(tmp_path: Path, raw: dict[str, Any]) -> pricelist.PriceList:
+    return pricelist.load(write(tmp_path, raw))
 
 
 def write(tmp_path: Path, raw: Any) -> Path:
@@ -79,7 +79,7 @@ def write(tmp_path: Path, raw: Any) -> Path:
     ],
 )
 def test_on_demand_prices_of_us_east_1_are_exact_decimals(
-    recorded: prices.PriceList, instance_type: str, price: str
+    recorded: pricelist.PriceList, instance_type: str, price: str
 ) -> None:
     found = recorded.find(instance_type, "us-east-1", "on-demand")
     assert found is not None
@@ -88,19 +88,19 @@ def test_on_demand_prices_of_us_east_1_are_exact_decimals(
     assert found.zone is None
 
 
-def test_spot_readings_carry_their_zone_and_their_own_date(recorded: prices.PriceList) -> None:
+def test_spot_readings_carry_their_zone_and_their_own_date(recorded: pricelist.PriceList) -> None:
     found = recorded.find("trn1.2xlarge", "us-east-2", "spot")
     assert found is not None
     assert (found.price_usd_per_hour, found.zone) == (Decimal("0.1344"), "us-east-2c")
     assert found.as_of == dt.date(2026, 10, 3)
 
 
-def test_a_price_that_the_snapshot_does_not_have_is_none(recorded: prices.PriceList) -> None:
+def test_a_price_that_the_snapshot_does_not_have_is_none(recorded: pricelist.PriceList) -> None:
     assert recorded.find("g4dn.xlarge", "us-east-1", "spot") is None
     assert recorded.find("local", "us-east-1", "on-demand") is None
 
 
-def test_an_unknown_region_is_answered_with_the_known_ones(recorded: prices.PriceList) -> None:
+def test_an_unknown_region_is_answered_with_the_known_ones(recorded: pricelist.PriceList) -> None:
     with pytest.raises(ValueError, match="did you mean 'us-east-1'") as caught:
         recorded.find("g4dn.xlarge", "us-esat-1", "on-demand")
     assert "Known: us-east-1, us-east-2." in str(caught.value)
@@ -112,7 +112,7 @@ def test_of_several_zones_the_cheapest_spot_price_is_found(tmp_path: Path, raw: 
         {**spot, "zone": "us-east-2a", "price_usd_per_hour": "0.12"},
         {**spot, "zone": "us-east-2b", "price_usd_per_hour": "0.2"},
     ]
-    found = prices.load(write(tmp_path, raw)).find("trn1.2xlarge", "us-east-2", "spot")
+    found = pricelist.load(write(tmp_path, raw)).find("trn1.2xlarge", "us-east-2", "spot")
     assert found is not None
     assert (found.price_usd_per_hour, found.zone) == (Decimal("0.12"), "us-east-2a")
 
@@ -124,24 +124,24 @@ def study(*overrides: str) -> Study:
     return config.study([*limits, *types, "region=us-east-1", "usage_class=on-demand", *overrides])
 
 
-def test_a_price_is_stale_when_it_is_older_than_its_classs_limit(recorded: prices.PriceList) -> None:
+def test_a_price_is_stale_when_it_is_older_than_its_classs_limit(recorded: pricelist.PriceList) -> None:
     on_the_day, after = dt.date(2026, 10, 18), dt.date(2026, 10, 19)  # 90 and 91 days after 2026-07-20
     assert recorded.stale(study(), on_the_day) == []
     assert len(recorded.stale(study(), after)) == 4
     spot = study("region=us-east-2", "usage_class=spot")
     assert [row.zone for row in recorded.stale(spot, dt.date(2026, 10, 11))] == ["us-east-2c"]
     assert recorded.stale(spot, dt.date(2026, 10, 10)) == []
-    assert prices.age(recorded, study(), on_the_day) == "oldest price of 2026-07-20, 90 days old on 2026-10-18"
-    said = prices.age(recorded, study(), after)
+    assert pricelist.age(recorded, study(), on_the_day) == "oldest price of 2026-07-20, 90 days old on 2026-10-18"
+    said = pricelist.age(recorded, study(), after)
     assert said == (
         "oldest price of 2026-07-20, 91 days old on 2026-10-19; stale: 4 of the study's 4 on-demand prices in "
         "us-east-1 are over 90 days old"
     )
-    nothing = prices.age(recorded, study("region=us-west-2"), after)
+    nothing = pricelist.age(recorded, study("region=us-west-2"), after)
     assert nothing == "none of the study's on-demand prices in us-west-2 is known"
 
 
-def test_what_the_study_does_not_ask_about_makes_no_price_of_it_old(recorded: prices.PriceList) -> None:
+def test_what_the_study_does_not_ask_about_makes_no_price_of_it_old(recorded: pricelist.PriceList) -> None:
     today = dt.date(2026, 11, 23)
     asked = {"c6i.8xlarge", "g4dn.xlarge", "m5a.large", "trn1.2xlarge"}  # not p4d.24xlarge
     fresh = [
@@ -150,14 +150,14 @@ def test_what_the_study_does_not_ask_about_makes_no_price_of_it_old(recorded: pr
     ]
     refreshed = recorded.model_copy(update={"prices": tuple(fresh)})
     assert refreshed.stale(study(), today) == []
-    assert prices.age(refreshed, study(), today) == "oldest price of 2026-11-21, 2 days old on 2026-11-23"
+    assert pricelist.age(refreshed, study(), today) == "oldest price of 2026-11-21, 2 days old on 2026-11-23"
     baseline = study("baseline=p4d.24xlarge")  # 126 days: 11 + 31 + 30 + 31 + 23
-    assert "oldest price of 2026-07-20, 126 days old" in (said := prices.age(refreshed, baseline, today))
+    assert "oldest price of 2026-07-20, 126 days old" in (said := pricelist.age(refreshed, baseline, today))
     assert "stale: 1 of the study's 4 on-demand prices in us-east-1 are over 90 days old" in said
 
 
-def test_a_price_of_tomorrow_is_a_mistake_in_the_list_or_of_the_clock(recorded: prices.PriceList) -> None:
-    early = prices.age(recorded, study(), dt.date(2026, 7, 19))
+def test_a_price_of_tomorrow_is_a_mistake_in_the_list_or_of_the_clock(recorded: pricelist.PriceList) -> None:
+    early = pricelist.age(recorded, study(), dt.date(2026, 7, 19))
     assert "; 6 price(s) are dated after today: correct data/prices.json, or this machine's clock" in early
 
 
@@ -179,7 +179,7 @@ def test_a_type_that_an_answer_on_spot_leaves_out_loses_its_old_spot_price_and_n
     assert kept([fresh], "trn1.2xlarge", "g4dn.xlarge") == [elsewhere, fresh]
 
 
-def test_storage_and_addresses_are_priced(recorded: prices.PriceList) -> None:
+def test_storage_and_addresses_are_priced(recorded: pricelist.PriceList) -> None:
     assert [(row.kind, row.price_usd_per_gb_month) for row in recorded.storage] == [("gp3", Decimal("0.08"))]
     assert recorded.address_usd_per_hour == Decimal("0.005")
     assert recorded.model_copy(update={"public_ipv4": None}).address_usd_per_hour is None  # as in an older file
@@ -187,7 +187,7 @@ def test_storage_and_addresses_are_priced(recorded: prices.PriceList) -> None:
 
 def test_rows_in_another_order_are_read_alike(tmp_path: Path, raw: dict[str, Any]) -> None:
     raw["prices"].reverse()
-    found = prices.load(write(tmp_path, raw)).find("g4dn.xlarge", "us-east-1", "on-demand")
+    found = pricelist.load(write(tmp_path, raw)).find("g4dn.xlarge", "us-east-1", "on-demand")
     assert found is not None
     assert found.price_usd_per_hour == Decimal("0.526")
 
@@ -203,7 +203,7 @@ def test_a_bad_file_gives_all_its_errors_at_once_with_places_and_the_way_back(
     raw["currency"] = "EUR"
     path = write(tmp_path, raw)
     with pytest.raises(ValueError, match=r"prices\.json: 7 error\(s\)") as caught:
-        prices.load(path)
+        pricelist.load(path)
     message = str(caught.value)
     assert "prices.0.price_usd_per_hour: Input should be greater than 0 (got '-1.36')" in message
     assert "prices.1.price: unknown key (money keys carry their unit: price_usd_per_hour" in message
@@ -219,19 +219,19 @@ def test_a_bad_file_gives_all_its_errors_at_once_with_places_and_the_way_back(
 def test_a_price_is_a_positive_number(tmp_path: Path, raw: dict[str, Any], price: Any) -> None:
     raw["prices"][0]["price_usd_per_hour"] = price
     with pytest.raises(ValueError, match=r"prices\.0\.price_usd_per_hour: "):
-        prices.load(write(tmp_path, raw))
+        pricelist.load(write(tmp_path, raw))
 
 
 def test_two_rows_for_one_price_are_refused(tmp_path: Path, raw: dict[str, Any]) -> None:
     raw["prices"].append({**raw["prices"][0], "price_usd_per_hour": "9"})
     with pytest.raises(ValueError, match=r"2 rows for c6i\.8xlarge us-east-1 on-demand; keep one"):
-        prices.load(write(tmp_path, raw))
+        pricelist.load(write(tmp_path, raw))
 
 
 def test_the_list_is_no_younger_than_its_oldest_row(tmp_path: Path, raw: dict[str, Any]) -> None:
     raw["prices"][0]["as_of"] = "2025-01-01"
     with pytest.raises(ValueError, match=r"prices\.0\.as_of: 2025-01-01 is before the list's as_of 2026-07-20"):
-        prices.load(write(tmp_path, raw))
+        pricelist.load(write(tmp_path, raw))
 
 
 @pytest.mark.parametrize(
@@ -245,22 +245,22 @@ def test_the_list_is_no_younger_than_its_oldest_row(tmp_path: Path, raw: dict[st
 )
 def test_a_file_that_is_cut_or_of_another_schema_is_named(tmp_path: Path, text: str, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
-        prices.load(write(tmp_path, text))
+        pricelist.load(write(tmp_path, text))
 
 
 def test_a_snapshot_of_the_first_schema_is_still_read_and_written_as_the_second(tmp_path: Path, raw: dict[str, Any]):
     raw["schema"] = "yocobench.prices/1"
-    old = prices.load(write(tmp_path, raw))
+    old = pricelist.load(write(tmp_path, raw))
     pricelist.write(old, tmp_path / "new.json")
     new = json.loads((tmp_path / "new.json").read_text())
     assert new["schema"] == "yocobench.prices/2"
-    assert prices.load(tmp_path / "new.json").prices == old.prices
+    assert pricelist.load(tmp_path / "new.json").prices == old.prices
 
 
 def test_what_is_written_is_sorted_and_two_writes_are_equal(tmp_path: Path, raw: dict[str, Any]):
     raw["prices"].reverse()
-    pricelist.write(prices.load(write(tmp_path, raw)), tmp_path / "a.json")
-    pricelist.write(prices.load(tmp_path / "a.json"), tmp_path / "b.json")
+    pricelist.write(pricelist.load(write(tmp_path, raw)), tmp_path / "a.json")
+    pricelist.write(pricelist.load(tmp_path / "a.json"), tmp_path / "b.json")
     written = json.loads((tmp_path / "a.json").read_text())
     assert [row["instance_type"] for row in written["prices"]][:2] == ["c6i.8xlarge", "g4dn.xlarge"]
     columns = ["instance_type", "region", "usage_class", "price_usd_per_hour", "source", "as_of"]
@@ -269,7 +269,7 @@ def test_what_is_written_is_sorted_and_two_writes_are_equal(tmp_path: Path, raw:
 
 
 def test_the_recorded_snapshot_prices_every_type_of_the_default_study_even_the_retired_one() -> None:
-    snapshot = prices.load(SNAPSHOT)
+    snapshot = pricelist.load(SNAPSHOT)
     params = OmegaConf.load(SNAPSHOT.parents[1] / "params.yaml")
     for instance_type in set(params.instances) - {"local"}:
         assert snapshot.find(instance_type, params.region, "on-demand") is not None, instance_type
@@ -284,5 +284,5 @@ def test_the_recorded_snapshot_is_sorted_and_laid_out_for_a_diff() -> None:
 
 
 def test_the_recorded_snapshot_dates_itself_by_its_oldest_price() -> None:
-    snapshot = prices.load(SNAPSHOT)
+    snapshot = pricelist.load(SNAPSHOT)
     assert snapshot.as_of == min(price.as_of for price in snapshot.prices)

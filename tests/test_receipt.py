@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 import examples
-from yocobench import receipt, train
+from yocobench import receipt, recording
 from yocobench.tracking import StoreError
 
 
@@ -228,6 +228,6 @@ def test_what_can_be_written_nowhere_is_printed_so_that_it_can_be_read_again(tmp
     monkeypatch.setattr("yocobench.tracking.open_store", refuse)
     (tmp_path / "results").touch()
     with pytest.raises(OSError, match=r"receipt not written: .*; it is the line that was printed: save that as"):
-        train.keep(examples.receipt(), tmp_path / "results/r.json", tmp_path, Console(stderr=True), {})
+        recording.keep(examples.receipt(), tmp_path / "results/r.json", tmp_path, Console(stderr=True), {})
     (tmp_path / "saved.json").write_text(capsys.readouterr().out)
     assert receipt.read(tmp_path / "saved.json") == examples.receipt()

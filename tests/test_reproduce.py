@@ -12,7 +12,7 @@ from hydra import compose, initialize_config_dir
 from conftest import REPOSITORY
 from plan_cases import write_text
 from test_estimate import HOST
-from yocobench import config, plan, prices, reproduce
+from yocobench import config, plan, pricelist, reproduce
 from yocobench.estimate.calibration import HostRates
 
 WHO = ("-c", "user.name=a", "-c", "user.email=a@b")
@@ -35,7 +35,7 @@ def study(project: Path) -> Path:
 def told(root: Path, host: HostRates | None = None) -> list[str]:
     with initialize_config_dir(version_base=None, config_dir=str(root / "conf")):
         cfg = config.load(compose(config_name="config", overrides=["workloads=[yoco-lm]"]))
-    return reproduce.lines(cfg, prices.load(root / prices.SNAPSHOT), root, host)
+    return reproduce.lines(cfg, pricelist.load(root / pricelist.SNAPSHOT), root, host)
 
 
 def test_the_commit_is_that_of_the_code_and_study_not_of_the_results(study):

@@ -14,7 +14,7 @@ from hydra import compose, initialize_config_dir
 import examples
 from selection_cases import candidate, without_number
 from selection_cases import terms as asked_terms
-from yocobench import config, launch, prices, receipt, worth
+from yocobench import config, launch, pricelist, receipt, worth
 from yocobench.candidates import terms
 from yocobench.plan import PlannedCell
 from yocobench.receipt import write_atomic
@@ -73,14 +73,14 @@ def cell(instance: str) -> PlannedCell:
 def on_file(tracked: Path) -> Path:
     """A project whose decision has g5.xlarge at a hundredth of the speed of c6i.8xlarge, at today's prices."""
     (tracked / "data").mkdir()
-    (tracked / prices.SNAPSHOT).write_bytes((REPOSITORY / prices.SNAPSHOT).read_bytes())
+    (tracked / pricelist.SNAPSHOT).write_bytes((REPOSITORY / pricelist.SNAPSHOT).read_bytes())
     keep(tracked)
     return tracked
 
 
 def keep(project: Path) -> None:
     cfg = composed()
-    snapshot = prices.load(project / prices.SNAPSHOT)
+    snapshot = pricelist.load(project / pricelist.SNAPSHOT)
     speeds = {"c6i.8xlarge": 100_000.0, "g5.xlarge": 1000.0, "m5a.large": 10.0, "g4dn.xlarge": 90_000.0}
     candidates = []
     for name, speed in speeds.items():
@@ -154,8 +154,8 @@ def test_a_decision_on_another_question_proves_nothing(on_file, override):
 
 
 def test_a_decision_at_other_prices_proves_nothing(on_file):
-    file = on_file / prices.SNAPSHOT
-    price = prices.load(file).find("g5.xlarge", "us-east-1", "on-demand")
+    file = on_file / pricelist.SNAPSHOT
+    price = pricelist.load(file).find("g5.xlarge", "us-east-1", "on-demand")
     assert price is not None
     file.write_text(file.read_text().replace(f'"{price.price_usd_per_hour}"', '"0.0001"'))
     assert worth.decisions(composed(), on_file) == {}

@@ -1,12 +1,12 @@
 """Stage `compare`: query MLflow, estimate what was not measured, price everything, decide, report.
 
     python -m yocobench.compare                                   # as `dvc repro` does
-    python -m yocobench.compare objective=fastest job.deadline_h=12 job.tokens=1e9      # what if: printed only
-    python -m yocobench.compare -m objective=cheapest,fastest job.deadline_h=12,72      # several side by side
-    python -m yocobench.compare --json | tail -n 1                # for scripts: one line, laid out as decision.json
+    python -m yocobench.compare objective=fastest job.deadline_h=12 job.tokens=1e9      # what-if: printed, not kept
+    python -m yocobench.compare -m objective=cheapest,fastest job.deadline_h=12,72      # scenarios side by side
+    python -m yocobench.compare --json | tail -n 1                # for scripts: one line in the format of decision.json
 
-Nothing is trained here. Runs are found by cell key, so those of a Hydra sweep or of a colleague on the same store
-count. Receipts that the store lacks are logged first, so a fresh clone compares too. Runs at each `dvc repro`.
+Trains nothing. Runs are found by cell key, so those of a Hydra sweep or of a colleague on the same store count.
+Receipts that the store lacks are logged first, so a fresh clone compares too. Runs at each `dvc repro`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from rich.console import Console
 
-from yocobench import config, estimates, evidence, prices, reproduce, sweep
+from yocobench import config, estimates, evidence, pricelist, reproduce, sweep
 from yocobench.background import background
 from yocobench.bench import hardware
 from yocobench.bench.measurement import Detected
@@ -48,7 +48,7 @@ def main(cfg: Config) -> None:
     """Decide for every workload of the study and write results/."""
     root = config.root()
     changed = [one for one in HydraConfig.get().overrides.task if not one.startswith("output=")]
-    snapshot, known = prices.load(root / prices.SNAPSHOT), estimates.calibration(root)
+    snapshot, known = pricelist.load(root / pricelist.SNAPSHOT), estimates.calibration(root)
     gathered = gather(cfg, root, snapshot, known, what_if=bool(changed))
     checks, today = estimates.checks(root, known), dt.datetime.now(dt.UTC).date()
     decisions = tuple(
@@ -110,11 +110,11 @@ class Gathered:
     references: dict[str, list[Run]]
     """Loss curves in the reference precision, by subset."""
     fits: list[SubsetFit]
-    """How the smaller subsets foretold the largest, by instance type."""
+    """How well the smaller subsets predicted the largest, by instance type."""
 
 
 def gather(
-    cfg: Config, root: Path, snapshot: prices.PriceList, known: Calibration, what_if: bool = False
+    cfg: Config, root: Path, snapshot: pricelist.PriceList, known: Calibration, what_if: bool = False
 ) -> list[Gathered]:
     """For each workload of the study: runs from MLflow, estimates for what was not measured, prices.
 
@@ -140,7 +140,7 @@ def _gather(
     instances: list[Instance],
     cells: list[list[PlannedCell]],
     full: list[list[PlannedCell]],
-    snapshot: prices.PriceList,
+    snapshot: pricelist.PriceList,
     runs: Runs,
     known: Calibration,
 ) -> Gathered:

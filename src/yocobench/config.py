@@ -23,7 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ValidationError
 
-from yocobench import nearest, sweep
+from yocobench import nearest, sweep, usage
 from yocobench.paths import relative
 from yocobench.schema import Chip, Config, Instance, LauncherConfig, MachineImages, Study, Subset, WorkloadConfig
 
@@ -129,6 +129,8 @@ def stage(main: Callable[[Config], int | None]) -> Callable[[], None]:
 
     @functools.wraps(main)
     def command() -> None:
+        if usage.shown(main.__module__, settings=True):
+            return
         try:
             conf = str(root() / "conf")
             _check_yaml()

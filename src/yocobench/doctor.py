@@ -1,8 +1,10 @@
-"""`python -m yocobench.doctor`: what this machine is, what it can measure, and whether everything is in order.
+"""Report what this machine is, what it can measure, and what is missing. Trains nothing and launches nothing.
 
-Every line that asks for something ends in the next command. Exit status: 0 if `make decide` can run here, else 1.
-Trains nothing and launches nothing. It asks AWS for the name behind the credentials and for quotas, and opens the
-MLflow store as every command does (a server that has no experiment `yocobench` gets one).
+    python -m yocobench.doctor
+
+Each line that needs something done ends with the next command. Exit status: 0 if `make decide` can run here, else 1.
+It asks AWS whose credentials these are and for quotas, and opens the MLflow store as every command does (a server
+without an experiment `yocobench` gets one).
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from yocobench import config, prices
+from yocobench import config, pricelist
 from yocobench.aws import identity, quotas, session
 from yocobench.bench import hardware, versions
 from yocobench.bench.measurement import Detected
@@ -158,11 +160,11 @@ def _store(root: Path) -> Line:
 
 def _prices(cfg: Config, root: Path) -> Line:
     try:
-        snapshot = prices.load(root / prices.SNAPSHOT)
+        snapshot = pricelist.load(root / pricelist.SNAPSHOT)
     except (OSError, ValueError) as error:
         return Line("prices", str(error), "bad", "python -m yocobench.prices (with AWS credentials)")
     today = dt.datetime.now(dt.UTC).date()
-    text, ok = prices.age(snapshot, cfg, today), snapshot.of_study(cfg) and not snapshot.stale(cfg, today)
+    text, ok = pricelist.age(snapshot, cfg, today), snapshot.of_study(cfg) and not snapshot.stale(cfg, today)
     return Line("prices", text, "ok" if ok else "note", "" if ok else "dvc repro -f prices (with AWS credentials)")
 
 

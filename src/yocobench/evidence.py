@@ -1,4 +1,4 @@
-"""What is known of a cell before estimates: which repeats count, what their steps show, what smaller subsets foretell.
+"""What is known of a cell before estimates: which repeats count, what their steps show, what smaller subsets predict.
 
 Pure: the stages hand it what they read.
 """

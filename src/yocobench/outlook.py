@@ -35,10 +35,10 @@ class Outlook:
 
     def learn(self, spec: CellSpec, measurement: Measurement) -> dict[str, Decision]:
         """The decisions, by workload, once this is known. Raises ValueError, OSError where `compare` would."""
-        from yocobench import compare, estimates, prices  # torch and MLflow, for those who need them
+        from yocobench import compare, estimates, pricelist  # torch and MLflow, for those who need them
 
         if self._gathered is None:
-            snapshot = prices.load(self.root / prices.SNAPSHOT)
+            snapshot = pricelist.load(self.root / pricelist.SNAPSHOT)
             found = compare.gather(self.cfg, self.root, snapshot, estimates.calibration(self.root))
             self._gathered = dict(zip(self.cfg.workloads, found, strict=True))
         one = self._gathered[spec.workload.name]

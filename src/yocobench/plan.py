@@ -1,9 +1,11 @@
-"""Stage `plan`: every cell's work order, before any spend. Runs at each `dvc repro`, in seconds.
+"""Stage `plan`: write every cell's work order, before any spend. Runs at each `dvc repro`, in seconds.
 
-It looks at this host, the catalogue, the datasets and what AWS last said it offers. It writes all that can change the
-cell's measured number, and nothing else, to data/plan/<workload>/<subset>/<instance>.json. dvc.yaml makes that file the
-dependency of the cell, so a change reruns exactly the cells that it touches: a new price touches none, a T4 fact only
-the T4's.
+    python -m yocobench.plan
+
+It reads this host, the catalogue, the datasets and the region's offers as last fetched. It writes everything that can
+change the cell's measured number, and nothing else, to data/plan/<workload>/<subset>/<instance>.json. dvc.yaml makes
+that file a dependency of the cell, so a change reruns exactly the cells it affects: a new price none, a fact about the
+T4 only the T4's.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""`python -m yocobench.preflight`: can each candidate be launched, and what would it cost at worst? Starts nothing.
+"""Check whether each candidate can be launched on EC2, and what it costs at worst. Starts nothing.
 
     python -m yocobench.preflight                              # the study of params.yaml
     python -m yocobench.preflight --max-usd 25 region=us-west-2
-    python -m yocobench.preflight --request-quota              # and the commands that ask AWS for more vCPUs
+    python -m yocobench.preflight --request-quota              # also print the commands that ask AWS for more vCPUs
 
-Exit status: 0 every candidate that is not excluded can be launched; 1 some cannot; 2 it could not be asked
-(no credentials, no network, a mistake in the configuration). Not covered: capacity.
+Exit status: 0 every candidate that is not excluded can be launched; 1 some cannot, or the study's worst case is over
+the cap; 2 AWS could not be asked (no credentials, no network, a mistake in the configuration). Not covered: capacity.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ def main(argv: list[str] | None = None) -> None:
     """The command; Hydra composes the configuration from what argparse leaves over."""
     parser = argparse.ArgumentParser(prog="python -m yocobench.preflight", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
-    parser.add_argument("--max-usd", type=_usd, help="cap on the bill instead of launcher.max_usd")
+    parser.add_argument("--max-usd", type=_usd, help="cap on the bill, in place of launcher.max_usd")
     parser.add_argument("--request-quota", action="store_true", help="print the commands that ask for more vCPUs")
     parser.add_argument("overrides", nargs="*", help="region=eu-west-1 launcher.volume_gb=200 ...")
     given = parser.parse_args(argv)

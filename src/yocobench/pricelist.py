@@ -207,6 +207,22 @@ def load(path: Path) -> PriceList:
     return prices
 
 
+def age(prices: PriceList, study: Study, today: dt.date) -> str:
+    """How old the prices are that the study is decided by, in words: for the report and the stage."""
+    rows, stale = prices.of_study(study), prices.stale(study, today)
+    what = f"{study.usage_class} prices in {study.region}"
+    if not rows:
+        text = f"none of the study's {what} is known"
+    else:
+        text = f"oldest price of {rows[0].as_of}, {(today - rows[0].as_of).days} days old on {today}"
+    if stale:
+        limit = study.price_stale_after_days.days(study.usage_class)
+        text += f"; stale: {len(stale)} of the study's {len(rows)} {what} are over {limit} days old"
+    if ahead := sum(price.as_of > today for price in prices.prices):
+        text += f"; {ahead} price(s) are dated after today: correct {SNAPSHOT}, or this machine's clock"
+    return text
+
+
 def write(prices: PriceList, path: Path) -> None:
     """Write it sorted, one value a line, without what is null: two snapshots can be compared by `git diff`."""
     raw = prices.model_dump(mode="json", by_alias=True, exclude_none=True)

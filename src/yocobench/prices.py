@@ -1,10 +1,10 @@
-"""Stage `prices`: live prices into the snapshot data/prices.json; what AWS does not answer keeps its row and its date.
+"""Stage `prices`: fetch live prices into the snapshot data/prices.json. Rows that AWS does not answer keep their date.
 
     python -m yocobench.prices                       # the study's types in the study's region
-    python -m yocobench.prices region=eu-central-1   # another region's, added
+    python -m yocobench.prices region=eu-central-1   # add another region
 
-Without credentials or network the snapshot stays as it is, one line says so, and that is no error: the decision names
-its age. The snapshot itself is pricelist.py.
+Without credentials or network the snapshot stays as it is, and the command says so; that is no error, since the
+decision states the age of its prices. The snapshot's format is in pricelist.py.
 """
 
 from __future__ import annotations
@@ -16,18 +16,9 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from yocobench import config, pricelist
-from yocobench.pricelist import (
-    SNAPSHOT,
-    Commitment,
-    Offer,
-    Price,
-    PriceList,
-    StoragePrice,
-    load,
-)
-from yocobench.schema import Config, Study, UsageClass
+from yocobench.pricelist import SNAPSHOT, Commitment, Offer, Price, PriceList, StoragePrice
+from yocobench.schema import Config, UsageClass
 
-__all__ = ["SNAPSHOT", "Price", "PriceList", "load"]
 Answer = TypeVar("Answer")
 
 
@@ -112,22 +103,6 @@ def merge(old: PriceList | None, found: Found, instance_types: list[str], region
     )
 
 
-def age(prices: PriceList, study: Study, today: dt.date) -> str:
-    """How old the prices are that the study is decided by, in words: for the report and the stage."""
-    rows, stale = prices.of_study(study), prices.stale(study, today)
-    what = f"{study.usage_class} prices in {study.region}"
-    if not rows:
-        text = f"none of the study's {what} is known"
-    else:
-        text = f"oldest price of {rows[0].as_of}, {(today - rows[0].as_of).days} days old on {today}"
-    if stale:
-        limit = study.price_stale_after_days.days(study.usage_class)
-        text += f"; stale: {len(stale)} of the study's {len(rows)} {what} are over {limit} days old"
-    if ahead := sum(price.as_of > today for price in prices.prices):
-        text += f"; {ahead} price(s) are dated after today: correct {SNAPSHOT}, or this machine's clock"
-    return text
-
-
 def summary(found: Found, old: PriceList | None, instance_types: list[str], region: str) -> list[str]:
     """What was found, line by line, and for each type without a new price which old one stands."""
     lines = [
@@ -152,7 +127,7 @@ def main(cfg: Config) -> None:
     from yocobench.aws import session
 
     path, now = config.root() / SNAPSHOT, dt.datetime.now(dt.UTC).replace(microsecond=0)
-    old = load(path) if path.exists() else None
+    old = pricelist.load(path) if path.exists() else None
     instances = config.instances(dict.fromkeys((*cfg.instances, cfg.baseline)))
     names = [instance.name for instance in instances if not instance.detect]
     try:
@@ -161,7 +136,7 @@ def main(cfg: Config) -> None:
         if old is None:
             raise ValueError(f"{error}; and there is no {SNAPSHOT}: `git checkout {SNAPSHOT}`") from None
         old.check_region(cfg.region)  # else it would be `compare` that says so, after everything was measured
-        known = age(old, cfg, now.date())
+        known = pricelist.age(old, cfg, now.date())
         print(f"{SNAPSHOT} stays as it is, {known}: {error}")
         return
     for problem in found.problems:
@@ -171,7 +146,7 @@ def main(cfg: Config) -> None:
         raise ValueError(f"AWS stated no price at all in {cfg.region}, and there is no {SNAPSHOT} to keep")
     pricelist.write(merged, path)
     print("\n".join(summary(found, old, names, cfg.region)))
-    print(f"{SNAPSHOT}: {age(merged, cfg, now.date())}")
+    print(f"{SNAPSHOT}: {pricelist.age(merged, cfg, now.date())}")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""End boxes that are past their time, by tag: the third way to stop a box, for when client and timer both failed.
+"""Terminate overdue boxes, found by tag: the last resort when both the client and the box's own timer failed.
 
-    python -m yocobench.reap                    # those past their expires-at tag
-    python -m yocobench.reap --all              # every box of the project, also a colleague's
-    python -m yocobench.reap --list             # ends nothing: every box of this checkout, on one screen
+    python -m yocobench.reap                    # boxes past their expires-at tag
+    python -m yocobench.reap --all              # every box of the project, including colleagues'
+    python -m yocobench.reap --list             # terminate nothing, list this checkout's boxes
     python -m yocobench.reap --region us-west-2
 
-Exit status 0: nothing that should have ended is left. 2: AWS did not let us look or end; the message says why.
+Exit status 0: no overdue box is left. 2: AWS refused to list or terminate; the message says why.
 """
 
 from __future__ import annotations
@@ -21,9 +21,11 @@ from yocobench.paths import relative
 
 def main(words: list[str] | None = None) -> int:
     """Sweep the regions: the study's, and every one that this checkout's ledger has an open box in."""
-    parser = argparse.ArgumentParser(prog="python -m yocobench.reap", description="End boxes that are past their time.")
-    parser.add_argument("--all", action="store_true", help="every box of the project, also one that is measuring")
-    parser.add_argument("--list", action="store_true", help="only show this checkout's boxes: phase, rate, dollars")
+    parser = argparse.ArgumentParser(
+        prog="python -m yocobench.reap", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--all", action="store_true", help="every box of the project, even if it is still measuring")
+    parser.add_argument("--list", action="store_true", help="only list this checkout's boxes: phase, rate, dollars")
     parser.add_argument("--region", help="only this region")
     asked = parser.parse_args(words)
     try:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
-import subprocess
 from pathlib import Path
 
-from yocobench import config, plan, prices
+from yocobench import config, git, plan, pricelist
 from yocobench.estimate.calibration import HostRates
 from yocobench.schema import Config
 
@@ -14,14 +13,14 @@ CODE = ("src", "conf", "params.yaml", "dvc.yaml", "constraints.txt", "data/price
 """What an answer follows from besides the receipts: commits of results alone do not change it."""
 
 
-def lines(cfg: Config, snapshot: prices.PriceList, root: Path, host: HostRates | None = None) -> list[str]:
+def lines(cfg: Config, snapshot: pricelist.PriceList, root: Path, host: HostRates | None = None) -> list[str]:
     """Commands and facts that lead to this answer. `host`: the micro-benchmark that its estimates lean on."""
     today = dt.datetime.now(dt.UTC).date()
     return [
         *_commit(root),
         "make decide    # or, without training anything again: python -m yocobench.compare",
         *_datasets(cfg, root),
-        prices.age(snapshot, cfg, today),
+        pricelist.age(snapshot, cfg, today),
         *_host(host),
         f"region {cfg.region}, {cfg.usage_class}; objective {cfg.objective}; runs by launcher {cfg.launch}",
     ]
@@ -40,10 +39,10 @@ def _host(host: HostRates | None) -> list[str]:
 
 def _commit(root: Path) -> list[str]:
     """The last commit that changed anything an answer follows from; nothing outside of a git checkout."""
-    commit = _git(root, "log", "-1", "--format=%h", "--", *CODE)
+    commit = git.ask(root, "log", "-1", "--format=%h", "--", *CODE)
     if not commit:
         return []
-    changed = _git(root, "status", "--porcelain", "--untracked-files=no", "--", *CODE)
+    changed = git.ask(root, "status", "--porcelain", "--untracked-files=no", "--", *CODE)
     return [f"git checkout {commit}{'    # and changes that are not committed' if changed else ''}"]
 
 
@@ -52,11 +51,3 @@ def _datasets(cfg: Config, root: Path) -> list[str]:
     asked = [(config.workload(name), subset) for name in cfg.workloads for subset in config.subsets(cfg.subsets)]
     found = [(workload.data, subset.name, plan.data_slice(workload, subset, root).md5) for workload, subset in asked]
     return [f"dataset {kind}, subset {name}: md5 {md5}" for kind, name, md5 in dict.fromkeys(found) if md5]
-
-
-def _git(root: Path, *words: str) -> str:
-    try:
-        done = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=True, timeout=30)
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return done.stdout.strip()

@@ -1,9 +1,8 @@
-"""Log every receipt that the MLflow store lacks: after a fresh clone, a lost store, or a store that was down.
+"""Log the receipts that the MLflow store lacks: after a fresh clone, a lost store, or a store that was down.
 
     python -m yocobench.restore [FOLDER ...]
 
-Looks under results/receipts and mlruns/receipts, and in the folders given besides.
-Receipts stay as they are: DVC owns those under results/.
+Reads results/receipts, mlruns/receipts and the folders given. Receipts are not changed: DVC owns those under results/.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from yocobench import config, receipt
+from yocobench import config, receipt, usage
 from yocobench.paths import relative
 from yocobench.tracking import Store, open_store
 
@@ -46,6 +45,8 @@ def receipts(root: Path, more: Sequence[str] = ()) -> list[Path]:
 
 def main() -> int:
     """Print what was done. Exit status 0; 1 when a receipt is bad; 2 when the store cannot be used."""
+    if usage.shown(__name__):
+        return 0
     try:
         good, problems = restore(config.root(), more=sys.argv[1:])
     except (ValueError, OSError) as error:

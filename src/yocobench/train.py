@@ -3,23 +3,21 @@
     python -m yocobench.train workload=yoco-lm subset=smoke instance=local
     python -m yocobench.train -m 'instance=glob(*)' subset=smoke          # a sweep: one run in MLflow, cells below
 
-Everything that can happen to a run is an outcome in its receipt and exit status 0. A cell of the study that cannot be
-measured now, and was before, keeps the receipt that it had. Exit status 2: a mistake in the input, said in one line.
-Under `dvc repro` Ctrl-C gives 130, so that DVC stops there and measures the cell next time.
+Whatever happens to a run is an outcome in its receipt, with exit status 0. A cell of the study that was measured before
+and cannot be measured now keeps its receipt. Exit status 2: a mistake in the input, explained in one line. Under
+`dvc repro`, Ctrl-C gives 130, so that DVC stops there and measures the cell next time.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 from rich.console import Console
 
-from yocobench import config, prices, receipt, remarks, sweep, tuned
+from yocobench import config, pricelist, receipt, recording, remarks, sweep, tuned
 from yocobench.bench import hardware
 from yocobench.bench.measurement import Measurement, Source
 from yocobench.bench.peak import peak_flops_per_second
@@ -31,10 +29,8 @@ from yocobench.launchers.signals import INTERRUPTED_STATUS
 from yocobench.paths import relative
 from yocobench.plan import PlannedCell, detected_chip, plan_cell
 from yocobench.progress import Reporter
-from yocobench.receipt import Provenance, Receipt
+from yocobench.receipt import Receipt
 from yocobench.schema import Config
-
-ARTIFACTS = ("constraints.txt", "params.yaml")
 
 
 def main(cfg: Config) -> int:
@@ -56,14 +52,14 @@ def main(cfg: Config) -> int:
     record = Receipt(
         cell_key=planned.spec.key,
         spec=planned.spec,
-        provenance=provenance(root, cfg.launcher.name, sweep.name()).model_copy(update={"tuned": tuned_as}),
+        provenance=recording.provenance(root, cfg.launcher.name, sweep.name()).model_copy(update={"tuned": tuned_as}),
         measurement=measurement,
         burstable=cfg.instance.burst is not None,
         recorded_at=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
     )
     path = root / cfg.receipt if cfg.receipt else receipt.standalone(record, root)
     found, unpriced = figures(cfg, measurement)
-    keep(record, path, root, console, found)
+    recording.keep(record, path, root, console, found)
     launcher.recorded()
     if unpriced:
         console.print(f"  {unpriced}", highlight=False, soft_wrap=True)
@@ -124,7 +120,7 @@ def figures(cfg: Config, measurement: Measurement) -> tuple[dict[str, float], st
     if cfg.instance.detect or not good:
         return found, ""
     try:
-        price = prices.load(config.root() / prices.SNAPSHOT).find(cfg.instance.name, cfg.region, cfg.usage_class)
+        price = pricelist.load(config.root() / pricelist.SNAPSHOT).find(cfg.instance.name, cfg.region, cfg.usage_class)
     except (ValueError, OSError) as error:
         return found, f"not priced: {relative(error)}"
     if price is not None:
@@ -140,34 +136,6 @@ def _accelerators(cfg: Config, measurement: Measurement) -> float:
     shape = cfg.instance.hardware or measurement.detected
     cores = shape.neuron_cores if shape else None
     return processes * shape.accelerator_count / cores if shape and cores else processes
-
-
-def keep(record: Receipt, path: Path, root: Path, console: Console, costs: dict[str, float]) -> None:
-    """Write the receipt, log it, write it again with its run id. What was measured survives either one failing.
-
-    Raises OSError when the receipt could not be written (after trying to log it).
-    """
-    from yocobench.tracking import StoreError, open_store
-
-    unwritten: OSError | None = None
-    elsewhere = "its runs are in the MLflow store"
-    try:
-        receipt.write(record, path)
-    except OSError as error:
-        unwritten = error
-    try:
-        logged = open_store(root).log_receipt(record, costs, [root / name for name in ARTIFACTS])
-    except StoreError as error:
-        console.print(f"not logged: {error}", highlight=False, soft_wrap=True)
-        if unwritten is not None:  # the last place where it can survive
-            print(json.dumps(receipt.document(record)))
-            elsewhere = f"it is the line that was printed: save that as a .json under {receipt.STANDALONE}"
-    else:
-        if unwritten is None:
-            receipt.write(logged, path)
-    if unwritten is not None:
-        said = f"{relative(path)}: receipt not written: {unwritten.strerror or unwritten}; {elsewhere}"
-        raise OSError(said) from unwritten
 
 
 def describe(measurement: Measurement, unit: str) -> str:
@@ -193,23 +161,6 @@ def unsteady(record: Receipt) -> list[str]:
         if one is not None
         for reason in one.reasons
     ]
-
-
-def provenance(root: Path, launcher: str, sweep: str | None) -> Provenance:
-    """Where the code stands; null outside a git checkout."""
-
-    def git(*words: str) -> str | None:
-        try:
-            done = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=True, timeout=30)
-        except (OSError, subprocess.SubprocessError):
-            return None
-        return done.stdout.strip()
-
-    commit = git("rev-parse", "HEAD")
-    changes = git("status", "--porcelain", "--untracked-files=no", "--", "src", "conf", "params.yaml")
-    return Provenance(
-        git_commit=commit, git_dirty=None if changes is None else bool(changes), launcher=launcher, sweep=sweep
-    )
 
 
 if __name__ == "__main__":

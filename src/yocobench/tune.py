@@ -1,12 +1,12 @@
-"""Find the fastest configuration of a workload on this machine: short runs, chosen by Optuna, within a time cap.
+"""Find the fastest configuration of a workload on this machine: short trials, proposed by Optuna, within a time cap.
 
     python -m yocobench.tune workload=yoco-lm subset=smoke instance=local tune.max_s=600
 
-Varied are micro-batch, compilation, threads (of a CPU) and loader workers. The default comes first, an earlier winner
-second; each trial is a fresh process through the launcher and an MLflow run (level `trial`, which no decision reads).
-At the end the default and the best are measured twice more, in turn, since the best of many is partly luck and a host
-drifts: only if the best is faster beyond both intervals than the default before and after it, it is written to
-conf/tuned/ (tuned.py), which the next `dvc repro` measures by. Ctrl-C keeps what was found so far.
+It varies micro-batch, compilation, CPU threads and loader workers. The default is tried first, an earlier winner
+second. Each trial is a fresh process started by the launcher, and an MLflow run (level `trial`, which no decision
+reads). At the end the default and the best are measured twice more, alternating, because the best of many is partly
+luck and a host drifts. Only if the best is faster, beyond both intervals, than the default before and after it, is it
+written to conf/tuned/ (tuned.py), whose settings the next `dvc repro` uses. Ctrl-C keeps what was found so far.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import Any
 import optuna
 from rich.console import Console
 
-from yocobench import config, train, tuned
+from yocobench import config, recording, tuned
 from yocobench.bench import hardware
 from yocobench.bench.measurement import Detected, Measurement
 from yocobench.bench.statistics import summarize
@@ -269,7 +269,7 @@ def _pooled(rates: list[Rate]) -> Rate:
 def _keep(spec: CellSpec, found: Measurement, cfg: Config, tag: str, root: Path, console: Console) -> None:
     """A trial's receipt and MLflow run."""
     now = dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds")
-    origin = train.provenance(root, cfg.launcher.name, tag).model_copy(update={"purpose": "tune"})
+    origin = recording.provenance(root, cfg.launcher.name, tag).model_copy(update={"purpose": "tune"})
     record = Receipt(
         cell_key=spec.key,
         spec=spec,
@@ -279,7 +279,7 @@ def _keep(spec: CellSpec, found: Measurement, cfg: Config, tag: str, root: Path,
         burstable=cfg.instance.burst is not None,
     )
     path = root / STANDALONE / tag / f"{now.replace(':', '-')}.json"
-    train.keep(record, path, root, console, {})
+    recording.keep(record, path, root, console, {})
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from yocobench import config, prices
+from yocobench import config, pricelist
 from yocobench.candidates import terms
 from yocobench.plan import PlannedCell
 from yocobench.schema import Config
@@ -43,7 +43,7 @@ def decisions(cfg: Config, root: Path) -> dict[str, Decision]:
 def _is_of_today(decision: Decision, cfg: Config, root: Path) -> bool:
     if decision.asked != asked(terms(cfg, config.workload(decision.workload))):
         return False
-    snapshot = prices.load(root / prices.SNAPSHOT)
+    snapshot = pricelist.load(root / pricelist.SNAPSHOT)
     now = {row.instance: snapshot.find(row.instance, cfg.region, cfg.usage_class) for row in decision.rows}
     return all(
         row.price_usd_per_hour == (price.price_usd_per_hour if (price := now[row.instance]) else None)

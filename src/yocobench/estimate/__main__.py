@@ -1,8 +1,11 @@
-"""`python -m yocobench.estimate [workload=NAME] [instance=NAMES] [refresh=true]`: the table of estimates.
+"""Print estimated training throughput by instance type, with 90 % intervals. Trains nothing.
 
-NAMES: one name, a list `a,b,c`, a pattern `glob(c*)`, or files `k80.yaml` outside the tree; default: the study's. The
-workload likewise takes names and patterns. `refresh=true` runs the host's micro-benchmark anew. Nothing is trained.
-Exit status: 0 with the table, 2 for a user's mistake.
+    python -m yocobench.estimate                                             # the study of params.yaml
+    python -m yocobench.estimate workload=yoco-lm 'instance=glob(*)'         # every type on file
+    python -m yocobench.estimate instance=g5.xlarge,<file>.yaml              # a type described outside conf/
+
+workload= takes names (`a,b`) and patterns (`glob(c*)`), instance= file names besides. `refresh=true` repeats the
+micro-benchmark of this host. Exit status: 0 with the table, 2 for a mistake in the input.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from rich.console import Console
 from rich.table import Table
 
-from yocobench import config
+from yocobench import config, usage
 from yocobench.estimate import outside
 from yocobench.estimate.calibration import Calibration
 from yocobench.estimate.estimator import BOUND_WORDS, Estimate, NoEstimate, estimate
@@ -111,6 +114,8 @@ def main(arguments: Sequence[str]) -> int:
     """Print one table per workload."""
     from yocobench.estimate import calibrate
 
+    if usage.shown(__name__):
+        return 0
     try:
         given = parse(arguments)
         study = config.study()

@@ -1,7 +1,9 @@
-"""A micro-benchmark of this host's CPU, 5 to 15 seconds: `python -m yocobench.estimate.calibrate` prints and keeps it.
+"""Micro-benchmark of this host's CPU, 5 to 15 seconds: prints the rates and keeps them for the estimator.
 
-One thread and CPU time, the best of several tries: neither a busy neighbour nor a slow second core bends it. What many
-cores lose is modelled (device.py). Kept under mlruns/calibration/, one file a host, with its date.
+    python -m yocobench.estimate.calibrate
+
+One thread, CPU time, the best of several tries, so that neither a busy neighbour nor a slow second core distorts it.
+What many cores lose is modelled (device.py). Kept under mlruns/calibration/, one file per host, with its date.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from yocobench import config
+from yocobench import config, usage
 from yocobench.bench import hardware
 from yocobench.bench.data.manifest import ImagesManifest, read_manifest
 from yocobench.estimate import calibration
@@ -175,6 +177,8 @@ def _mean_image_pixels(root: Path) -> float | None:
 
 def main() -> int:
     """Measure anew, keep, print."""
+    if usage.shown(__name__):
+        return 0
     try:
         rates = host_rates(config.root(), refresh=True)
     except (ValueError, OSError) as error:

@@ -1,5 +1,5 @@
-"""Throughput of a workload on an instance type that nobody measured: median, 90 % interval, what bounds it, on what
-it rests. No facts, no number: then a NoEstimate says which fact is missing.
+"""Throughput of a workload on an instance type where it was not measured: median, 90 % interval, what bounds it, and
+what it rests on. Without the facts there is no number: a NoEstimate says which one is missing.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from yocobench.estimate.constants import (
     REDUCTION_EXPONENT,
 )
 from yocobench.estimate.device import Device, Unknown
-from yocobench.estimate.interval import Shared
-from yocobench.estimate.memory import MemoryNeed
+from yocobench.estimate.interval import Correction, Shared
 from yocobench.estimate.residuals import open_device
 from yocobench.estimate.roofline import Bound, StepTime, step_time
 from yocobench.estimate.split import TooLarge, split
@@ -119,29 +118,45 @@ def estimate(
     parts = step_time(found, target, accumulation, config.compile is not False, loading_s, shared.processes)
     samples = found.samples_per_item * config.global_batch_size
     line = line.sharded(shared.processes) if shared.sharded else line
-    return _result(config, target, chosen, parts, samples, line, (micro, accumulation), have, calibration)
-
-
-def _result(
-    config: WorkloadConfig,
-    target: Device,
-    precision: Precision,
-    parts: StepTime,
-    samples_per_step: float,
-    line: MemoryNeed,
-    split: tuple[int, int],
-    have: int | None,
-    calibration: Calibration,
-) -> Estimate:
     known = interval.correction(calibration, config.name, target)
     parts = dataclasses.replace(parts, factor=known.factor)
     if parts.bound_by == "input":
         known = interval.loading(config.name, target)
+    return with_interval(
+        config.name,
+        target.name,
+        device=target,
+        precision=chosen,
+        parts=parts,
+        known=known,
+        samples_per_step=samples,
+        micro_batch_size=micro,
+        accumulation_steps=accumulation,
+        needed_bytes=line.peak_bytes(micro),
+        available_bytes=have,
+    )
+
+
+def with_interval(
+    workload: str,
+    instance: str,
+    *,
+    device: Device,
+    precision: Precision,
+    parts: StepTime,
+    known: Correction,
+    samples_per_step: float,
+    micro_batch_size: int,
+    accumulation_steps: int,
+    needed_bytes: int,
+    available_bytes: int | None,
+) -> Estimate:
+    """The estimate of a step with these parts. `known`: what has been measured nearby, whose factor `parts` hold."""
     rate = samples_per_step / parts.total_s
     low, high = interval.bounds(rate, known.sigma)
     return Estimate(
-        workload=config.name,
-        instance=target.name,
+        workload=workload,
+        instance=instance,
         precision=precision,
         samples_per_second=rate,
         low_samples_per_second=low,
@@ -149,15 +164,15 @@ def _result(
         sigma=known.sigma,
         shared=known.shared,
         step_s=parts.total_s,
-        micro_batch_size=split[0],
-        accumulation_steps=split[1],
-        needed_bytes=line.peak_bytes(split[0]),
-        available_bytes=have,
+        micro_batch_size=micro_batch_size,
+        accumulation_steps=accumulation_steps,
+        needed_bytes=needed_bytes,
+        available_bytes=available_bytes,
         bound_by=parts.bound_by,
         calibrated_on=known.rests_on,
-        compile_s=target.compile_s,
+        compile_s=device.compile_s,
         parts=parts,
-        gaps=target.gaps,
+        gaps=device.gaps,
     )
 
 

@@ -39,7 +39,6 @@ class Extrapolation:
     """Samples at which half of the final rate is reached; 0: no saturation seen."""
     relative_error: float | None
     """|predicted / measured - 1| on the largest measured subset, fitted without it; None with fewer than two."""
-    checked_on_samples: float | None
 
     def est_seconds(self, samples: float) -> float:
         """Time of a job of that many samples, the fixed part once."""
@@ -51,15 +50,14 @@ def fit(points: Sequence[Point]) -> Extrapolation:
     good = sorted((p for p in points if p.samples > 0 and p.seconds > 0), key=lambda p: p.samples)
     if not good:
         raise ValueError("no measured subset to extrapolate from")
-    error = checked = None
-    sizes = {p.samples for p in good}
-    if len(sizes) > 1:
+    error = None
+    if len({p.samples for p in good}) > 1:
         largest = good[-1]
         rest = _fit([p for p in good if p.samples < largest.samples])
         predicted = rest.est_seconds(largest.samples) - rest.fixed_s
-        error, checked = abs(predicted / largest.seconds - 1), largest.samples
+        error = abs(predicted / largest.seconds - 1)
     whole = _fit(good)
-    return Extrapolation(whole.fixed_s, whole.samples_per_second, whole.half_samples, error, checked)
+    return Extrapolation(whole.fixed_s, whole.samples_per_second, whole.half_samples, error)
 
 
 def _fit(points: Sequence[Point]) -> Extrapolation:
@@ -67,13 +65,13 @@ def _fit(points: Sequence[Point]) -> Extrapolation:
     rates = [p.samples / p.seconds for p in points]
     if len({p.samples for p in points}) < 3 or not _rises(points, rates):
         rate = sum(p.samples for p in points) / sum(p.seconds for p in points)
-        return Extrapolation(fixed, rate, 0.0, None, None)
+        return Extrapolation(fixed, rate, 0.0, None)
     # seconds = (samples + half) / ceiling: a straight line, errors relative to each measurement
     design = np.array([[p.samples / p.seconds, 1.0 / p.seconds] for p in points])
     (slope, intercept), _ = optimize.nnls(design, np.ones(len(points)))
     if slope <= 0:
-        return Extrapolation(fixed, rates[-1], 0.0, None, None)
-    return Extrapolation(fixed, float(1 / slope), float(intercept / slope), None, None)
+        return Extrapolation(fixed, rates[-1], 0.0, None)
+    return Extrapolation(fixed, float(1 / slope), float(intercept / slope), None)
 
 
 def _rises(points: Sequence[Point], rates: Sequence[float]) -> bool:

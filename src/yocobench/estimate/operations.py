@@ -88,13 +88,6 @@ class Trace:
         """Kernels of forward and backward."""
         return sum(op.launches * op.count for op in self.operations)
 
-    def flops_by_kind(self) -> dict[str, float]:
-        """Share of each kind in `flops`, as counts."""
-        totals: dict[str, float] = {}
-        for op in self.operations:
-            totals[op.kind] = totals.get(op.kind, 0.0) + op.flops * op.count
-        return {kind: value for kind, value in totals.items() if value}
-
 
 def merge(operations: Iterable[Operation]) -> tuple[Operation, ...]:
     """The same work with equal operations counted once, in order of first appearance."""

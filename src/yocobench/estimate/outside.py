@@ -33,7 +33,7 @@ from yocobench.bench import hardware
 from yocobench.estimate import device as devices
 from yocobench.estimate import interval, memory
 from yocobench.estimate.calibration import Calibration
-from yocobench.estimate.estimator import Estimate, NoEstimate, precision_of
+from yocobench.estimate.estimator import Estimate, NoEstimate, precision_of, with_interval
 from yocobench.estimate.residuals import open_device
 from yocobench.estimate.roofline import step_time
 from yocobench.schema import Chip, Instance, Precision
@@ -132,25 +132,16 @@ def estimate_module(
         return NoEstimate(name, target.name, str(error), needed, have)
     known = interval.correction(calibration, name, on)
     parts = dataclasses.replace(step_time(found, on, compiled=compiled), factor=known.factor)
-    rate = items * found.samples_per_item / parts.total_s
-    low, high = interval.bounds(rate, known.sigma)
-    return Estimate(
-        workload=name,
-        instance=target.name,
+    return with_interval(
+        name,
+        target.name,
+        device=on,
         precision=chosen,
-        samples_per_second=rate,
-        low_samples_per_second=low,
-        high_samples_per_second=high,
-        sigma=known.sigma,
-        shared=known.shared,
-        step_s=parts.total_s,
+        parts=parts,
+        known=known,
+        samples_per_step=items * found.samples_per_item,
         micro_batch_size=items,
         accumulation_steps=1,
         needed_bytes=needed,
         available_bytes=have,
-        bound_by=parts.bound_by,
-        calibrated_on=known.rests_on,
-        compile_s=on.compile_s,
-        parts=parts,
-        gaps=on.gaps,
     )

@@ -224,11 +224,11 @@ class Decision(Stated):
     asked: Asked
     """The terms."""
     model: str = ""
-    """What is trained at which size, as configured; empty: not told, as in an older file."""
+    """What is trained at which size, as configured; empty: not recorded, as in an older file."""
     data: str = ""
-    """What it was trained on; empty: not told."""
+    """What it was trained on; empty: not recorded."""
     region: str | None = None
-    """Whose prices these are; null: not told."""
+    """Whose prices these are; null: not recorded."""
     stale_prices: tuple[str, ...] = ()
     """Instance types whose price is older than `price_stale_after_days`."""
     rows: tuple[Row, ...]

@@ -58,7 +58,7 @@ def markdown(
     decisions: Sequence[Decision], reproduce: Sequence[str], checks: Sequence[Checked] = (), fits: Sequence[str] = ()
 ) -> str:
     """One section per workload. `reproduce` holds the commands and versions that lead here, a line each; `checks`
-    how the estimates of measured cells turned out; `fits` how the smaller subsets foretold the largest."""
+    how the estimates of measured cells turned out; `fits` how well the smaller subsets predicted the largest."""
     parts = ["# Which instance type", "", LEGEND + assumed(decisions), "", *(f"- {line}" for line in WORDS), ""]
     for one in decisions:
         parts += [_section(one), ""]
@@ -222,30 +222,33 @@ def replace_block(readme: str, block: str) -> str:
 PREAMBLE = f"""# The decision file
 
 `results/decision.json` follows the schema `{layout.SCHEMA}`. This page is generated from
-`yocobench/selection/decision.py` (`python -m yocobench.selection.report > docs/decision.md`); a test keeps it true. The
-same as JSON schema: `DecisionDocument.model_json_schema(by_alias=True)`. Schema 1, which had no `bills`, is still read.
+`yocobench/selection/decision.py` (`python -m yocobench.selection.report > docs/decision.md`), and a test checks that it
+is up to date. The same as JSON schema: `DecisionDocument.model_json_schema(by_alias=True)`. Schema 1, which had no
+`bills`, is still read.
 
-Money is a decimal string in USD, times are hours, intervals hold 90 %, unknown is null. How each number is made, with
-its sources: `cost.py` (bill), `bills.py` (every way to pay), `score.py` (draws), `odds.py` (probabilities, regret,
-worth of measuring), `ranking.py` (who could still win), `equal_work.py` (the band of the loss curve), `objectives.py`
-and `sensitivity.py`, all under `src/yocobench/selection/`.
+Money is a decimal string in USD, times are hours, intervals hold 90 %, unknown is null. How each number is computed,
+with sources: `cost.py` (bill), `bills.py` (every way to pay), `score.py` (Monte Carlo draws), `odds.py` (probabilities,
+regret, value of a measurement), `ranking.py` (who could still win), `equal_work.py` (the band of the loss curve),
+`objectives.py` and `sensitivity.py`, all under `src/yocobench/selection/`.
 
-Under `launch: ec2` the stage `launch` starts boxes in the order of `measure_next`, and none whose `could_still_win` is
-false in the decision on file, if that is of the same terms and prices: the receipt then says `unmeasured`, with the
-reason, and is asked about again at each `dvc repro`. As soon as a box brings its number home, the others are judged
-by it: those that cannot win any more are ended. The baseline is measured all the same, and `force=true` measures any
-but a Trainium cell whose `protocol.timeout_s` does not outlast its compilation (`assume.neuron_compile_s`).
-Where boxes need your yes one by one, DVC's own order of the train stages holds, which cannot be told.
+Under `launch: ec2` the stage `launch` starts boxes in the order of `measure_next`. It starts none whose
+`could_still_win` is false in the decision on file, provided that decision has the same terms and prices: the receipt
+then says `unmeasured`, with the reason, and the question is asked again at each `dvc repro`. Each finished measurement
+is compared with the others at once, and boxes whose type can no longer win are ended. The baseline is always measured.
+`force=true` measures every cell, except a Trainium cell whose `protocol.timeout_s` does not exceed its compilation
+(`assume.neuron_compile_s`). Where you confirm boxes one by one, the order is DVC's own order of the train stages, which
+is unspecified.
 
-Estimates that rest on the same are off together, which drops out of their ratios (docs/estimator.md). Probabilities,
-regret and advice reckon with that: a measurement tells of others too, and `together_with` names a second one where only
-both are worth their bill. `could_still_win` looks at each interval alone, and so rules out less.
+Estimates that rest on the same evidence err together, and the common error cancels in their ratios (docs/estimator.md).
+Probabilities, regret and advice account for that: one measurement also informs about other types, and `together_with`
+names a second one where only both together are worth their bill. `could_still_win` looks at each interval alone, and
+therefore rules out less.
 
-Advice stops where the expected gain falls below the bill; no table was used to set that. On published run times
-(`benchmarks/decision.py`) it pays 41 % of measuring everything, at 0.0 % regret, among up to 72 clusters, and 64 % at
-1.0 % among three GPUs, where half was the aim: among three there is little to leave out. To ask for 1.5 or 2 times the
-bill would have paid 44 % there at the same regret, for 3 times the regret is 34 %: too near a cliff to be set by this
-table.
+Advice stops where the expected gain falls below the bill; that threshold was not tuned on data. On published run times
+(`benchmarks/decision.py`), following it costs 41 % of measuring everything, at 0.0 % regret, among up to 72 clusters.
+Among three GPUs it costs 64 %, at 1.0 % regret; the aim was half, but among three there is little to leave out.
+Requiring a gain of 1.5 or 2 times the bill would have cost 44 % there at the same regret, but at 3 times the regret is
+34 %: too near a cliff for this table to set the threshold.
 """
 
 

@@ -138,6 +138,14 @@ def _first(
     return None
 
 
+def _both(
+    places: list[float], start: float, chosen: str, winner_at: Callable[[float], str | None]
+) -> tuple[Flip | None, Flip | None]:
+    """The nearest below `start` and the nearest above it: see `_first`."""
+    below, above = (_first(places, start, chosen, winner_at, upwards) for upwards in (False, True))
+    return below, above
+
+
 def _spans(places: Iterable[float], low: float, high: float, winner_at: Callable[[float], str | None]) -> list[Span]:
     """All of them between `low` and `high`: between two neighbouring places the winner cannot change."""
     ends = [low, *sorted({place for place in places if low < place < high}), high]
@@ -190,8 +198,7 @@ def job_flips(all_lines: list[Line], at: Setting, chosen: str) -> tuple[Flip | N
     def winner_at(samples: float) -> str | None:
         return replace(at, samples=samples).winner(all_lines)
 
-    below = _first(places, at.samples, chosen, winner_at, upwards=False)
-    return below, _first(places, at.samples, chosen, winner_at, upwards=True)
+    return _both(places, at.samples, chosen, winner_at)
 
 
 def job_spans(all_lines: list[Line], at: Setting, low: float, high: float) -> list[Span]:
@@ -222,8 +229,7 @@ def deadline_flips(all_lines: list[Line], at: Setting, chosen: str) -> tuple[Fli
     def winner_at(deadline_h: float) -> str | None:
         return replace(at, deadline_h=deadline_h).winner(all_lines)
 
-    below = _first(places, at.deadline_h, chosen, winner_at, upwards=False)
-    return below, _first(places, at.deadline_h, chosen, winner_at, upwards=True)
+    return _both(places, at.deadline_h, chosen, winner_at)
 
 
 def budget_flips(all_lines: list[Line], at: Setting, chosen: str) -> tuple[Flip | None, Flip | None]:
@@ -233,8 +239,7 @@ def budget_flips(all_lines: list[Line], at: Setting, chosen: str) -> tuple[Flip 
     def winner_at(budget_usd: float) -> str | None:
         return replace(at, budget_usd=budget_usd).winner(all_lines)
 
-    below = _first(places, at.budget_usd, chosen, winner_at, upwards=False)
-    return below, _first(places, at.budget_usd, chosen, winner_at, upwards=True)
+    return _both(places, at.budget_usd, chosen, winner_at)
 
 
 def one_off_flips(all_lines: list[Line], at: Setting, chosen: str) -> tuple[Flip | None, Flip | None]:
@@ -256,10 +261,7 @@ def one_off_flips(all_lines: list[Line], at: Setting, chosen: str) -> tuple[Flip
         return at.winner([*moved, *(one for one in all_lines if not one.assumed_h)])
 
     near = [place for place in places if today / REACH <= place <= today * REACH]
-    return (
-        _first(near, today, chosen, winner_at, upwards=False),
-        _first(near, today, chosen, winner_at, upwards=True),
-    )
+    return _both(near, today, chosen, winner_at)
 
 
 # --- what a loser would need ------------------------------------------------------------------------------------
