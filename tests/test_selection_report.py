@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from selection_cases import DAY, candidate, terms, without_number
-from yocobench.selection import report, tables, wording
+from yocobench.selection import documentation, report, tables, wording
 from yocobench.selection.checked import Checked, Rates
 from yocobench.selection.decide import decide_workload
 from yocobench.selection.decision import Advice, DecisionDocument, dump, load
@@ -83,7 +83,9 @@ def test_a_file_cut_in_half_is_refused(decision):
 
 def test_the_documentation_is_true():
     page = Path(__file__).parents[1] / "docs" / "decision.md"
-    assert page.read_text() == report.documentation(), "run: python -m yocobench.selection.report > docs/decision.md"
+    assert page.read_text() == documentation.page(), (
+        "run: python -m yocobench.selection.documentation > docs/decision.md"
+    )
 
 
 def test_every_field_of_the_file_is_described():

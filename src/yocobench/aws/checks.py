@@ -11,11 +11,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, TypeVar
 
-from yocobench.aws import boxes, images, launch_plan, network, offerings, quotas, session
+from yocobench.aws import boxes, images, launch_plan, network, offerings, planning, quotas, session
 from yocobench.aws.ec2_settings import Ec2Settings
 from yocobench.aws.identity import Identity
-from yocobench.aws.launch_plan import END_ALLOWANCE_S
-from yocobench.aws.planning import SEND_ALLOWANCE_S
 from yocobench.pricelist import PriceList
 from yocobench.schema import ImageFamily, Instance, Protocol
 
@@ -99,7 +97,7 @@ class Checker:
             self._offered(instance, zones),
             self._asked("quota", lambda: self._enough_quota(instance)),
             self._asked("image", lambda: self._has_image(family)),
-            self._asked("network", lambda: self._has_network(instance, zones)),
+            self._asked("network", lambda: self._has_network(zones)),
             self._asked("worst case", lambda: self._affordable(instance, family, zones, worst)),
             self._asked("dry run", lambda: self._dry_run(instance, family, zones)),
         )
@@ -113,14 +111,8 @@ class Checker:
             return Check(name, "no answer" if isinstance(error, session.AwsError) else "no", str(error))
 
     def _credentials(self, now: dt.datetime) -> Check:
-        needed_s = self.wall_clock_s + END_ALLOWANCE_S + SEND_ALLOWANCE_S
-        if self.who.outlives(needed_s, now):
-            return Check("credentials", "ok")
-        words = (
-            f"the credentials ({self.who.text(now)}) may end before a box does, {needed_s / 60:.0f} min after its "
-            "start; then nothing could terminate it: renew them first"
-        )
-        return Check("credentials", "too short", words)
+        problem = planning.credentials_problem(self.who, self.wall_clock_s, now)
+        return Check("credentials", "too short", problem) if problem else Check("credentials", "ok")
 
     def _offered(self, instance: Instance, zones: tuple[str, ...]) -> Check:
         region = self.settings.region
@@ -156,7 +148,7 @@ class Checker:
             self._subnets = network.subnets(self.settings.region, every)
         return [subnet for subnet in self._subnets if subnet.zone in zones]
 
-    def _has_network(self, instance: Instance, zones: tuple[str, ...]) -> Check:
+    def _has_network(self, zones: tuple[str, ...]) -> Check:
         if not zones:
             return Check("network", "-")
         places = self._places(zones)

@@ -11,6 +11,7 @@ from pathlib import Path
 from yocobench import pricelist
 from yocobench.aws import identity, images, launch_plan, network, offerings, security_group
 from yocobench.aws.ec2_settings import Ec2Settings
+from yocobench.aws.identity import Identity
 from yocobench.aws.launch_plan import END_ALLOWANCE_S, LaunchPlan
 from yocobench.bench.measurement import Outcome
 from yocobench.schema import CellSpec, Instance, UsageClass
@@ -36,7 +37,8 @@ def make(spec: CellSpec, instance: Instance, root: Path, settings: Ec2Settings) 
             f"`aws s3 mb s3://NAME --region {region}`"
         )
     limit_s = launch_plan.wall_clock_s(spec.protocol, settings.setup_allowance_s)
-    _credentials_last(region, limit_s + END_ALLOWANCE_S + SEND_ALLOWANCE_S)
+    if problem := credentials_problem(identity.whoami(region), limit_s, dt.datetime.now(dt.UTC)):
+        raise ValueError(problem)
     offered = offerings.zones([instance.name], region)[instance.name]
     if not offered:
         raise NotPossible("excluded", f"{region} does not offer {instance.name}")
@@ -83,11 +85,12 @@ def make(spec: CellSpec, instance: Instance, root: Path, settings: Ec2Settings) 
     )
 
 
-def _credentials_last(region: str, needed_s: float) -> None:
-    now = dt.datetime.now(dt.UTC)
-    who = identity.whoami(region)
-    if not who.outlives(needed_s, now):
-        raise ValueError(
-            f"the credentials ({who.text(now)}) may end before the box does, {needed_s / 60:.0f} min from now; "
-            "then nothing could terminate it: renew them first"
-        )
+def credentials_problem(who: Identity, wall_clock_s: float, now: dt.datetime) -> str:
+    """Why these credentials cannot see a box of that wall clock to its end; empty: they can."""
+    needed_s = wall_clock_s + END_ALLOWANCE_S + SEND_ALLOWANCE_S
+    if who.outlives(needed_s, now):
+        return ""
+    return (
+        f"the credentials ({who.text(now)}) may end before a box does, {needed_s / 60:.0f} min after its start; "
+        "then nothing could terminate it: renew them first"
+    )

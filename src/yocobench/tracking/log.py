@@ -1,4 +1,4 @@
-"""Writing runs: a parent per cell, a child per repeat, a run per decision.
+"""Writing runs: a parent per cell, a child per repeat. Decisions are written by decisions.py.
 
 Through the client and never MLflow's fluent functions: those keep a global active run and obey stray variables.
 """
