@@ -99,6 +99,37 @@ def test_a_study_that_is_no_yaml_is_one_message_with_file_and_line(project, text
     assert words in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("deadline_h: 72", "deadline_h: 1:30", "YAML counts 1:30 in sixties (90): write one number, in the key's unit"),
+        ("deadline_h: 72", "deadline_h: 1:30.5", "YAML counts 1:30.5 in sixties (90.5)"),
+        ("budget_usd: 250", "budget_usd: 0250", "YAML takes 0250 for octal (168): leave the leading 0 out"),
+    ],
+)
+def test_a_number_that_yaml_reads_as_another_is_refused_with_its_line(project, old, new, words):
+    edit("params.yaml", f"  {old}\n", f"  {new}\n")
+    line = (project / "params.yaml").read_text().splitlines().index(f"  {new}") + 1
+    with pytest.raises(ValueError, match=re.escape(f"params.yaml: line {line}: {words}")):
+        config.study()
+
+
+@pytest.mark.usefixtures("project")
+def test_a_truth_is_no_number():
+    edit("params.yaml", "  deadline_h: 72\n", "  deadline_h: yes\n")
+    edit("params.yaml", "  repeats: 3\n", "  repeats: on\n")
+    with pytest.raises(ValueError, match="2 error") as caught:
+        config.study()
+    assert "  job.deadline_h: write a number: true, yes and on are none (got True)" in str(caught.value)
+    assert "  protocol.repeats: write a number: true, yes and on are none (got True)" in str(caught.value)
+
+
+def test_a_study_that_is_a_list_is_refused(project, monkeypatch, capsys):
+    (project / "params.yaml").write_text("- yoco-lm\n")
+    said = complaint(monkeypatch=monkeypatch, capsys=capsys)
+    assert said == "error: params.yaml: is a list; write keys with values, such as `name: smoke`\n"
+
+
 # --- conf/ ------------------------------------------------------------------------------------------------------
 
 

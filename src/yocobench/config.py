@@ -6,6 +6,7 @@ Not covered: building the things that a config names (bench/, launchers/ do that
 from __future__ import annotations
 
 import functools
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable
@@ -17,13 +18,12 @@ import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ValidationError
 
-from yocobench import nearest, sweep
+from yocobench import nearest, plain, sweep
 from yocobench.paths import relative
 from yocobench.schema import Chip, Config, Instance, LauncherConfig, MachineImages, Study, Subset, WorkloadConfig
 
@@ -154,7 +154,11 @@ def stage(main: Callable[[Config], int | None]) -> Callable[[], None]:
             if status and not sweep.running():
                 sys.exit(status)
 
-        app()
+        os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # raise: Hydra would print a page and end with status 1
+        try:
+            app()
+        except (HydraException, OmegaConfBaseException) as error:
+            _fail(ValueError(plain.said(error)))
 
     return command
 
@@ -167,8 +171,9 @@ def _fail(error: Exception) -> NoReturn:
 def _load(path: str) -> Any:
     """One YAML file as it stands, its path relative to the root. Raises ValueError when it is none."""
     try:
+        plain.check((root() / path).read_text(encoding="utf-8"))
         return OmegaConf.load(root() / path)
-    except (yaml.YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, OmegaConfBaseException, ValueError) as error:
         raise ValueError(f"{path}: {error}") from None
 
 
@@ -201,9 +206,9 @@ def _check_words(words: list[str]) -> None:
 
 
 def _check_is_text(group: str, name: str) -> None:
-    """Raise ValueError for a name that Hydra takes for a number, a truth or null: it would not look for the file."""
-    if not isinstance(OverridesParser.create().parse_override(f"{group}={name}").value(), str):
-        raise ValueError(f"{group} {name!r} reads as a value, not as a name: rename conf/{group}/{name}.yaml")
+    """Raise ValueError for a name that Hydra takes for a number, a truth or null, or cannot read, not for a file's."""
+    if not plain.is_name(name):
+        raise ValueError(f"{group} {name!r} does not read as a name: rename conf/{group}/{name}.yaml")
 
 
 def _check_key(key: str) -> None:
@@ -218,12 +223,12 @@ def _check_key(key: str) -> None:
 
 
 def _check_yaml() -> None:
-    """Raise ValueError for a file that is no YAML: Hydra would answer it with a traceback. Takes milliseconds."""
+    """Raise ValueError for a file that is no YAML, or not what it seems, before Hydra reads it. Takes milliseconds."""
     _load("params.yaml")
     for path in sorted((root() / "conf").rglob("*.yaml")):
         try:
-            yaml.compose(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            plain.check(path.read_text(encoding="utf-8"))
+        except ValueError as error:
             raise ValueError(f"{path.relative_to(root())}: {error}") from None
 
 
