@@ -124,6 +124,13 @@ def test_a_truth_is_no_number():
     assert "  protocol.repeats: write a number: true, yes and on are none (got True)" in str(caught.value)
 
 
+@pytest.mark.usefixtures("project")
+@pytest.mark.parametrize("word", ["data.text.seed=[", "workloads.0=x"])
+def test_a_word_that_cannot_be_merged_is_named(word):
+    with pytest.raises(ValueError, match=f"^{re.escape(word)}: "):
+        config.study([word])
+
+
 def test_a_study_that_is_a_list_is_refused(project, monkeypatch, capsys):
     (project / "params.yaml").write_text("- yoco-lm\n")
     said = complaint(monkeypatch=monkeypatch, capsys=capsys)

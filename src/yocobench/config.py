@@ -116,7 +116,10 @@ def images() -> MachineImages:
 
 def study(overrides: list[str] | None = None) -> Study:
     """params.yaml with overrides, without any cell's parts."""
-    raw = OmegaConf.merge(_load("params.yaml"), OmegaConf.from_dotlist(overrides or []))
+    try:
+        raw = OmegaConf.merge(_load("params.yaml"), OmegaConf.from_dotlist(overrides or []))
+    except (yaml.YAMLError, OmegaConfBaseException) as error:
+        raise ValueError(f"{' '.join(overrides or [])}: {error}") from None
     return validate(Study, raw, "params.yaml")
 
 
@@ -215,11 +218,11 @@ def _check_key(key: str) -> None:
     """Raise ValueError for a key that no config has, with the nearest one. Hydra's own, `args` and launchers apart."""
     path = key.split(".")
     for depth, part in enumerate(path):
-        known = _fields_at(Config, path[:depth])
+        known = plain.fields_at(Config, path[:depth])
         if path[0] in ("hydra", "launcher") or not known:
             return
         if part not in known:
-            raise ValueError(_unknown_key(".".join(path[: depth + 1]), known))
+            raise ValueError(plain.unknown_key(".".join(path[: depth + 1]), known))
 
 
 def _check_yaml() -> None:
@@ -259,42 +262,10 @@ def _typed(value: Any, kind: type[Model]) -> Model:
 def validate(kind: type[Model], raw: Any, where: str) -> Model:
     """Raw values as that model. Raises ValueError with every error in them, each with its path behind `where`."""
     try:
-        plain = OmegaConf.to_container(raw, resolve=True) if OmegaConf.is_config(raw) else raw
-        return kind.model_validate(plain)
+        values = OmegaConf.to_container(raw, resolve=True) if OmegaConf.is_config(raw) else raw
+        return kind.model_validate(values)
     except OmegaConfBaseException as error:  # a bad ${...}
         raise ValueError(f"{where}: {error}") from None
     except ValidationError as error:
-        lines = [_explain(kind, item) for item in error.errors()]
+        lines = [plain.explain(kind, item) for item in error.errors()]
         raise ValueError(f"{where}: {len(lines)} error(s)\n" + "\n".join(f"  {line}" for line in lines)) from None
-
-
-def _explain(kind: type[BaseModel], item: Any) -> str:
-    """One pydantic error as `path: what (value); known: ...`."""
-    path = [str(part) for part in item["loc"]]
-    said = item["msg"].removeprefix("Value error, ")  # a validator of ours, whose words name the place
-    text = f"{'.'.join(path)}: {said}" if path else said
-    if item["type"] == "extra_forbidden":
-        return _unknown_key(".".join(path), _fields_at(kind, path[:-1]))
-    if item["type"] != "missing" and not (item["type"] == "value_error" and isinstance(item["input"], dict)):
-        text += f" (got {item['input']!r})"
-    return text
-
-
-def _unknown_key(key: str, known: list[str]) -> str:
-    return f"{key}: unknown key{nearest.among(key.rpartition('.')[2], known)}"
-
-
-def _fields_at(kind: type[BaseModel], path: list[str]) -> list[str]:
-    """Field names of the model found by walking `path` from `kind`."""
-    model: Any = kind
-    for part in path:
-        if part.isdigit():  # an entry of a list, whose type the field before it gave
-            continue
-        field = model.model_fields.get(part)
-        if field is None:
-            return []
-        options = [field.annotation, *getattr(field.annotation, "__args__", ())]
-        model = next((o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), None)
-        if model is None:
-            return []
-    return [field.alias or name for name, field in model.model_fields.items()]

@@ -1,4 +1,4 @@
-"""What a YAML file of ours may not say although YAML allows it, and Hydra's complaints in our words.
+"""What a YAML file of ours may not say although YAML allows it, and complaints of Hydra and pydantic in our words.
 
 Not covered: what the keys mean (schema/), and which files there are (config.py).
 """
@@ -6,12 +6,14 @@ Not covered: what the keys mean (schema/), and which files there are (config.py)
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
+from pydantic import BaseModel
 
 from yocobench import nearest
 
@@ -60,7 +62,7 @@ def said(error: Exception) -> str:
     if isinstance(cause, OmegaConfBaseException) and isinstance(parent, DictConfig) and cause.full_key:
         key = str(cause.full_key)
         if cause.key not in parent:
-            return f"{key}: unknown key{nearest.among(key.rpartition('.')[2], [str(one) for one in parent])}"
+            return unknown_key(key, [str(one) for one in parent])
     return str(error).partition("\n\nConfig search path")[0].strip()
 
 
@@ -70,3 +72,36 @@ def is_name(text: str) -> bool:
         return isinstance(OverridesParser.create().parse_override(f"key={text}").value(), str)
     except HydraException:
         return False
+
+
+def explain(kind: type[BaseModel], item: Any) -> str:
+    """One pydantic error as `path: what (value); known: ...`."""
+    path = [str(part) for part in item["loc"]]
+    said = item["msg"].removeprefix("Value error, ")  # a validator of ours, whose words name the place
+    text = f"{'.'.join(path)}: {said}" if path else said
+    if item["type"] == "extra_forbidden":
+        return unknown_key(".".join(path), fields_at(kind, path[:-1]))
+    if item["type"] != "missing" and not (item["type"] == "value_error" and isinstance(item["input"], dict)):
+        text += f" (got {item['input']!r})"
+    return text
+
+
+def unknown_key(key: str, known: list[str]) -> str:
+    """Which keys are known there, the nearest first."""
+    return f"{key}: unknown key{nearest.among(key.rpartition('.')[2], known)}"
+
+
+def fields_at(kind: type[BaseModel], path: list[str]) -> list[str]:
+    """Field names of the model found by walking `path` from `kind`."""
+    model: Any = kind
+    for part in path:
+        if part.isdigit():  # an entry of a list, whose type the field before it gave
+            continue
+        field = model.model_fields.get(part)
+        if field is None:
+            return []
+        options = [field.annotation, *getattr(field.annotation, "__args__", ())]
+        model = next((o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), None)
+        if model is None:
+            return []
+    return [field.alias or name for name, field in model.model_fields.items()]

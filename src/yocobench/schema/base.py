@@ -22,16 +22,6 @@ class Frozen(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, protected_namespaces=())
 
-    @field_validator("*", mode="before")
-    @classmethod
-    def _no_truth_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
-        """`yes`, `on` and `true` would count as 1."""
-        if isinstance(value, bool):
-            kinds = _kinds(cls.model_fields[info.field_name or ""].annotation)
-            if kinds & {int, float} and bool not in kinds:
-                raise ValueError("write a number: true, yes and on are none")
-        return value
-
 
 def _kinds(annotation: Any) -> set[Any]:
     """All types that stand in it."""
@@ -43,6 +33,16 @@ class Stated(Frozen):
     """Base of what a user or a source states: finite numbers. Null, not infinity, is how "none" is said."""
 
     model_config = ConfigDict(allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """`yes`, `on` and `true` would count as 1."""
+        if isinstance(value, bool):
+            kinds = _kinds(cls.model_fields[info.field_name or ""].annotation)
+            if kinds & {int, float} and bool not in kinds:
+                raise ValueError("write a number: true, yes and on are none")
+        return value
 
 
 def _written_out(value: Any) -> Any:

@@ -14,7 +14,7 @@ from yocobench.schema.catalogue import Instance
 # --- conf/workload, conf/subset, conf/launcher ------------------------------------------------------------------
 
 
-class WorkloadConfig(Frozen):
+class WorkloadConfig(Stated):
     """conf/workload/<name>.yaml: a model to train. `args` go to the class that `_target_` names."""
 
     name: Name
@@ -42,7 +42,7 @@ class WorkloadConfig(Frozen):
     args: dict[str, Any] = {}
 
 
-class Subset(Frozen):
+class Subset(Stated):
     """conf/subset/<name>.yaml: a slice of the training split: a fraction, or so many items."""
 
     name: Name
@@ -166,7 +166,7 @@ class Assume(Stated):
     """Training done again after spot interruptions, as a share; counted on spot prices only."""
 
 
-class TextData(Frozen):
+class TextData(Stated):
     """Text dataset. `source`: null for the pinned packages' own source, else a file, folder or s3:// URI."""
 
     source: str | None
@@ -175,7 +175,7 @@ class TextData(Frozen):
     seed: Annotated[int, Field(ge=0)]
 
 
-class ImageData(Frozen):
+class ImageData(Stated):
     """Image dataset. `source`: null for rendered images, else a COCO folder (JPEG files and an instances JSON)."""
 
     source: str | None
@@ -185,7 +185,7 @@ class ImageData(Frozen):
     seed: Annotated[int, Field(ge=0)]
 
 
-class StaleAfter(Frozen):
+class StaleAfter(Stated):
     """Age in days beyond which the report calls a price stale, by usage class."""
 
     on_demand: PositiveInt = 90
