@@ -239,6 +239,8 @@ def test_the_list_is_no_younger_than_its_oldest_row(tmp_path: Path, raw: dict[st
     [
         ("", "is not JSON"),
         ('{"schema": "yocobench.prices/1", "pri', "is not JSON"),
+        ("[" * 100_000, "is not JSON: maximum recursion depth exceeded"),
+        ('{"a": [{"usd": "1", "usd": "2"}]}', r"usd: given 2 times in one row \('1', '2'\); keep one"),
         ("[]", "schema: 'list' is not known. Known: yocobench.prices/1, yocobench.prices/2"),
         ('{"schema": "yocobench.prices/3"}', "schema: 'yocobench.prices/3' is not known. Known: yocobench.prices/1"),
     ],

@@ -191,9 +191,11 @@ class PriceList(Frozen):
 def load(path: Path) -> PriceList:
     """The snapshot, validated. Raises ValueError with every error in it, each with its place; OSError if unreadable."""
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raw = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_once)
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _bad(path, [f"is not JSON: {error}"]) from None
+    except ValueError as error:
+        raise _bad(path, [str(error)]) from None
     if not isinstance(raw, dict) or raw.get("schema") not in (SCHEMA, *OLDER):
         found = raw.get("schema") if isinstance(raw, dict) else type(raw).__name__
         raise _bad(path, [f"schema: {found!r} is not known. Known: {', '.join((*OLDER, SCHEMA))}"])
@@ -205,6 +207,15 @@ def load(path: Path) -> PriceList:
     if problems:
         raise _bad(path, problems)
     return prices
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Raise ValueError for a key that stands twice in one row: JSON would take the later one without a word."""
+    for name, count in Counter(name for name, _ in pairs).items():
+        if count > 1:
+            said = ", ".join(repr(value) for known, value in pairs if known == name)
+            raise ValueError(f"{name}: given {count} times in one row ({said}); keep one")
+    return dict(pairs)
 
 
 def write(prices: PriceList, path: Path) -> None:
