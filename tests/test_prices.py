@@ -215,7 +215,7 @@ def test_a_bad_file_gives_all_its_errors_at_once_with_places_and_the_way_back(
     assert f"git checkout {path}" in message
 
 
-@pytest.mark.parametrize("price", ["0", "0.000000", "NaN", "Infinity", "free", "", None])
+@pytest.mark.parametrize("price", ["0", "0.000000", "1e30", "NaN", "Infinity", "free", "", None])
 def test_a_price_is_a_positive_number(tmp_path: Path, raw: dict[str, Any], price: Any) -> None:
     raw["prices"][0]["price_usd_per_hour"] = price
     with pytest.raises(ValueError, match=r"prices\.0\.price_usd_per_hour: "):

@@ -36,8 +36,11 @@ def _text(value: Any) -> Any:
     return value
 
 
-Usd = Annotated[Decimal, BeforeValidator(_text), Field(gt=0)]
-UsdOrNothing = Annotated[Decimal, BeforeValidator(_text), Field(ge=0)]
+MOST_USD = 10**8
+"""More than any promise costs: far beyond it a bill to the cent has too many digits."""
+
+Usd = Annotated[Decimal, BeforeValidator(_text), Field(gt=0, le=MOST_USD)]
+UsdOrNothing = Annotated[Decimal, BeforeValidator(_text), Field(ge=0, le=MOST_USD)]
 Region = Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")]
 
 

@@ -131,8 +131,8 @@ class Job(Stated):
     tokens: Samples
     images: Samples
     samples: Samples = 1e6
-    deadline_h: PositiveFloat | None
-    budget_usd: Decimal | None = Field(gt=0)
+    deadline_h: Annotated[float, Field(ge=1e-6, le=1e9)] | None
+    budget_usd: Annotated[Decimal, Field(ge=Decimal("0.01"), le=10**12)] | None
 
     def num_samples(self, sample_unit: str) -> float:
         """Length of the job in samples of that unit."""
@@ -146,23 +146,27 @@ class Restrict(Frozen):
     instances: tuple[Name, ...] = ()
 
 
+Seconds = Annotated[float, Field(ge=0, le=1e6)]
+"""A million are twelve days: more is a slip of the pen, and far more has no bill that can be printed."""
+
+
 class Assume(Stated):
     """What no run has measured yet: used for every candidate until a run on the type itself says better.
 
     Boot and set-up are measured by a box of `launcher=ec2`, which is watched from its launch on.
     """
 
-    boot_s: Annotated[float, Field(ge=0)]
+    boot_s: Seconds
     """From RunInstances to a shell."""
-    setup_s: Annotated[float, Field(ge=0)]
+    setup_s: Seconds
     """Installing the environment and fetching code and data."""
-    neuron_compile_s: Annotated[float, Field(ge=0)]
+    neuron_compile_s: Seconds
     """First compilation of a training step for Trainium."""
-    spread: Annotated[float, Field(gt=1)]
+    spread: Annotated[float, Field(gt=1, le=1000)]
     """The truth is taken to lie, with 90 %, between each figure divided and multiplied by this."""
-    volume_gib: PositiveFloat
+    volume_gib: Annotated[float, Field(gt=0, le=65536)]
     """EBS gp3 volume that the job keeps."""
-    interruption_overhead: Annotated[float, Field(ge=0)]
+    interruption_overhead: Annotated[float, Field(ge=0, le=100)]
     """Training done again after spot interruptions, as a share; counted on spot prices only."""
 
 
