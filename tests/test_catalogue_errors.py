@@ -84,3 +84,22 @@ def test_a_chip_that_no_file_describes_is_named(project: Path) -> None:
     with pytest.raises((ValueError, OSError), match="nvidia-a10x") as caught:
         config.instance("g5.xlarge")
     assert "nvidia-a10g" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("@cpu: amd-epyc-7r32", "@cpu: nvidia-a10g", "cpu: nvidia-a10g is a chip of kind cuda; name the CPU's file"),
+        ("@accelerator: nvidia-a10g", "@accelerator: amd-epyc-7r32", "accelerator: amd-epyc-7r32 is a CPU; name the"),
+        ("  as_of: 2026-10-27", "  as_of: 0", "hardware.as_of: write the day as in 2026-10-27 (got 0)"),
+        ("  as_of: 2026-10-27", "  as_of: 27.10.2026", "hardware.as_of: write the day as in 2026-10-27 (got '27.10.2"),
+        ("  memory_gib: 16", "  memory_gib: on", "hardware.memory_gib: write a number: true, yes and on are none"),
+    ],
+)
+def test_a_fact_of_another_sort_is_refused(project: Path, old: str, new: str, words: str) -> None:
+    path = project / "conf/instance/g5.xlarge.yaml"
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+    with pytest.raises(ValueError, match=re.escape(words)):
+        config.instance("g5.xlarge")

@@ -54,7 +54,14 @@ def test_two_settings_that_contradict_each_other_are_named():
         ("job.tokens=1e400", "job.tokens: Input should be a finite number"),
         ("job.tokens=1e300", "job.tokens: Input should be less than or equal to 1000000000000000000"),
         ("job.deadline_h=inf", "job.deadline_h: Input should be a finite number"),
+        ("job.deadline_h=1e-300", "job.deadline_h: Input should be greater than or equal to 0.000001"),
+        ("job.budget_usd=0.001", "job.budget_usd: Input should be greater than or equal to 0.01"),
+        ("job.budget_usd=1e30", "job.budget_usd: Input should be less than or equal to 1000000000000"),
         ("protocol.timeout_s=inf", "protocol.timeout_s: Input should be a finite number"),
+        ("assume.setup_s=1e30", "assume.setup_s: Input should be less than or equal to 1000000"),
+        ("assume.spread=1e300", "assume.spread: Input should be less than or equal to 1000"),
+        ("assume.volume_gib=1e30", "assume.volume_gib: Input should be less than or equal to 65536"),
+        ("assume.interruption_overhead=1e30", "interruption_overhead: Input should be less than or equal to 100"),
         ("assume.boot_s=nan", "assume.boot_s: Input should be"),
         ("instances=[local,local]", "  instances: local given more than once; name each once"),
         ("workloads=[yoco-lm,yoco-lm]", "  workloads: yoco-lm given more than once; name each once"),
@@ -97,6 +104,44 @@ def test_a_study_that_is_no_yaml_is_one_message_with_file_and_line(project, text
     with pytest.raises(ValueError, match=r"^params\.yaml: ") as caught:
         config.study()
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("deadline_h: 72", "deadline_h: 1:30", "YAML counts 1:30 in sixties (90): write one number, in the key's unit"),
+        ("deadline_h: 72", "deadline_h: 1:30.5", "YAML counts 1:30.5 in sixties (90.5)"),
+        ("budget_usd: 250", "budget_usd: 0250", "YAML takes 0250 for octal (168): leave the leading 0 out"),
+    ],
+)
+def test_a_number_that_yaml_reads_as_another_is_refused_with_its_line(project, old, new, words):
+    edit("params.yaml", f"  {old}\n", f"  {new}\n")
+    line = (project / "params.yaml").read_text().splitlines().index(f"  {new}") + 1
+    with pytest.raises(ValueError, match=re.escape(f"params.yaml: line {line}: {words}")):
+        config.study()
+
+
+@pytest.mark.usefixtures("project")
+def test_a_truth_is_no_number():
+    edit("params.yaml", "  deadline_h: 72\n", "  deadline_h: yes\n")
+    edit("params.yaml", "  repeats: 3\n", "  repeats: on\n")
+    with pytest.raises(ValueError, match="2 error") as caught:
+        config.study()
+    assert "  job.deadline_h: write a number: true, yes and on are none (got True)" in str(caught.value)
+    assert "  protocol.repeats: write a number: true, yes and on are none (got True)" in str(caught.value)
+
+
+@pytest.mark.usefixtures("project")
+@pytest.mark.parametrize("word", ["data.text.seed=[", "workloads.0=x"])
+def test_a_word_that_cannot_be_merged_is_named(word):
+    with pytest.raises(ValueError, match=f"^{re.escape(word)}: "):
+        config.study([word])
+
+
+def test_a_study_that_is_a_list_is_refused(project, monkeypatch, capsys):
+    (project / "params.yaml").write_text("- yoco-lm\n")
+    said = complaint(monkeypatch=monkeypatch, capsys=capsys)
+    assert said == "error: params.yaml: is a list; write keys with values, such as `name: smoke`\n"
 
 
 # --- conf/ ------------------------------------------------------------------------------------------------------

@@ -149,3 +149,37 @@ def test_a_source_that_does_not_exist_is_named(tmp_path):
 def test_one_image_is_too_few(tmp_path):
     with pytest.raises(ValueError, match=r"gives 1 image\(s\); at least 2 are needed"):
         images.build(params(num_images=1), tmp_path / "out", QUIET)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"image_id": [1]}, r"annotation 1: image_id \[1\] is not among the images"),
+        ({"category_id": {}}, r"annotation 1: category_id \{\} is not among the categories"),
+        ({"bbox": [0, 0, 10**400, 5]}, r"annotation 1: bbox .* is not finite"),
+        ({"iscrowd": "yes"}, "annotation 1: iscrowd is 'yes', neither 0 nor 1"),
+        ({"iscrowd": 1}, "instances_all.json: not one box to find"),
+        ({"bbox": [0, 0, 0, 5]}, "instances_all.json: not one box to find"),
+    ],
+)
+def test_an_annotation_of_no_use_is_named(tmp_path, changes, message):
+    own = write_coco(
+        tmp_path / "own", annotations=[{"id": 1, "image_id": 1, "category_id": 3, "bbox": [0, 0, 5, 5]} | changes]
+    )
+    with pytest.raises(ValueError, match=message):
+        images.build(params(own), tmp_path / "data" / "images", QUIET)
+
+
+@pytest.mark.parametrize("name", ["", "a" * 256 + ".jpg"])
+def test_a_file_name_that_no_file_can_have_is_named(tmp_path, name):
+    row = {"id": 1, "file_name": name, "width": 40, "height": 30}
+    own = write_coco(tmp_path / "own", images=[row], annotations=[{"id": 1}])
+    with pytest.raises(ValueError, match=r"image 1: file_name '.*' is no name that a file can have"):
+        images.build(params(own), tmp_path / "data" / "images", QUIET)
+
+
+def test_json_too_deep_to_be_read_is_named(tmp_path):
+    own = write_coco(tmp_path / "own")
+    (own / "annotations" / "instances_all.json").write_text("[" * 100_000)
+    with pytest.raises(ValueError, match=r"instances_all\.json has lists within lists"):
+        images.build(params(own), tmp_path / "data" / "images", QUIET)

@@ -60,6 +60,12 @@ def invalid_utf8_parquet(path):
         ("a.jsonl", b'{"text": "a"}\n{"txt": "b"}', r'line 2, byte 14: no string under "text" \(keys: txt\)'),
         ("a.jsonl", b"[1]\n", r'line 1, byte 0: no string under "text" \(a list\)'),
         ("a.jsonl", b'{"text": "a"}\n\xfe', r"a\.jsonl is not UTF-8 at byte 14: 0xfe"),
+        ("a.jsonl", b"[" * 100_000, r"a\.jsonl line 1, byte 0: lists within lists"),
+        (
+            "a.jsonl",
+            b'{"text": "a"}\n{"text": "b \\ud800"}',
+            r"line 2, byte 14: half a character, \\ud800, stands alone",
+        ),
         ("a.jsonl", b"", r"a\.jsonl is empty"),
         ("a.parquet", b"", r"a\.parquet is empty"),
         ("a.parquet", b"PAR1 and no more", r"a\.parquet is cut short or damaged \(16 bytes\)"),

@@ -65,7 +65,7 @@ def test_settings_of_the_local_launcher_are_whole_numbers(monkeypatch, word, wor
 def test_a_name_that_reads_as_a_value_is_refused_with_the_file_to_rename(project, monkeypatch, capsys, name):
     (project / f"conf/subset/{name}.yaml").write_text(f"name: '{name}'\nfraction: 0.5\n")
     said = complaint(f"subset={name}", monkeypatch=monkeypatch, capsys=capsys)
-    assert said == f"error: subset {name!r} reads as a value, not as a name: rename conf/subset/{name}.yaml\n"
+    assert said == f"error: subset {name!r} does not read as a name: rename conf/subset/{name}.yaml\n"
 
 
 def test_a_copied_file_that_kept_the_name_of_the_other_is_refused(project, monkeypatch, capsys):
@@ -75,3 +75,25 @@ def test_a_copied_file_that_kept_the_name_of_the_other_is_refused(project, monke
     with pytest.raises(ValueError, match=re.escape(words)):
         config.instance("g5.2xlarge")
     assert complaint("instance=g5.2xlarge", monkeypatch=monkeypatch, capsys=capsys) == f"error: {words}\n"
+
+
+@pytest.mark.parametrize(
+    ("word", "words"),
+    [
+        ("launcher.rendevous=x", "launcher.rendevous: unknown key; did you mean 'rendezvous'? Known: name, _target_, "),
+        ("workload.args.sizze=tiny", "workload.args.sizze: unknown key; did you mean 'size'? Known: "),
+        ("objective", "Error parsing override 'objective'\nmissing EQUAL"),
+        ("job.tokens=1e9,1e10", "Ambiguous value for argument 'job.tokens=1e9,1e10'"),
+    ],
+)
+@pytest.mark.usefixtures("project")
+def test_words_that_hydra_refuses_are_a_mistake_like_any_other(monkeypatch, capsys, word, words):
+    said = complaint(word, monkeypatch=monkeypatch, capsys=capsys)
+    assert said.startswith(f"error: {words}")
+    assert "HYDRA_FULL_ERROR" not in said
+
+
+def test_a_name_that_hydra_cannot_read_is_asked_to_be_another(project, monkeypatch, capsys):
+    (project / "conf/instance/größe.yaml").write_text("name: größe\n")
+    said = complaint("instance=größe", monkeypatch=monkeypatch, capsys=capsys)
+    assert said == "error: instance 'größe' does not read as a name: rename conf/instance/größe.yaml\n"

@@ -215,7 +215,7 @@ def test_a_bad_file_gives_all_its_errors_at_once_with_places_and_the_way_back(
     assert f"git checkout {path}" in message
 
 
-@pytest.mark.parametrize("price", ["0", "0.000000", "NaN", "Infinity", "free", "", None])
+@pytest.mark.parametrize("price", ["0", "0.000000", "1e30", "NaN", "Infinity", "free", "", None])
 def test_a_price_is_a_positive_number(tmp_path: Path, raw: dict[str, Any], price: Any) -> None:
     raw["prices"][0]["price_usd_per_hour"] = price
     with pytest.raises(ValueError, match=r"prices\.0\.price_usd_per_hour: "):
@@ -239,6 +239,8 @@ def test_the_list_is_no_younger_than_its_oldest_row(tmp_path: Path, raw: dict[st
     [
         ("", "is not JSON"),
         ('{"schema": "yocobench.prices/1", "pri', "is not JSON"),
+        ("[" * 100_000, "is not JSON: maximum recursion depth exceeded"),
+        ('{"a": [{"usd": "1", "usd": "2"}]}', r"usd: given 2 times in one row \('1', '2'\); keep one"),
         ("[]", "schema: 'list' is not known. Known: yocobench.prices/1, yocobench.prices/2"),
         ('{"schema": "yocobench.prices/3"}', "schema: 'yocobench.prices/3' is not known. Known: yocobench.prices/1"),
     ],

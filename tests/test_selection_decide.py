@@ -165,6 +165,16 @@ def test_nothing_left_to_choose_is_infeasible():
     assert (decision.verdict, decision.sentence) == ("infeasible", "Infeasible: none of the candidates can be chosen.")
 
 
+def test_why_nothing_can_be_chosen_is_told_once_for_all_that_share_it():
+    barred = [one.model_copy(update={"can_be_chosen": False, "reason": "no spot price"}) for one in THREE[:2]]
+    left_out = THREE[2].model_copy(update={"can_be_chosen": False, "reason": "this machine"})
+    decision = decide_workload([*barred, left_out], terms())
+    names = sorted(one.instance for one in barred)
+    told = {f"{' and '.join(names)}: no spot price", f"{left_out.instance}: this machine"}
+    words = decision.sentence.removeprefix("Infeasible: none of the candidates can be chosen (").removesuffix(").")
+    assert (decision.verdict, set(words.split("; "))) == ("infeasible", told)
+
+
 def test_exclusions_keep_their_reason_source_and_date():
     old = without_number("inf1", "excluded", "cannot train", reason_source="user guide", reason_as_of=DAY)
     left = decide_workload([SLOW, old], terms()).excluded[0]

@@ -6,6 +6,7 @@ Not covered: building the things that a config names (bench/, launchers/ do that
 from __future__ import annotations
 
 import functools
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable
@@ -17,13 +18,12 @@ import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ValidationError
 
-from yocobench import nearest, sweep, usage
+from yocobench import nearest, plain, sweep, usage
 from yocobench.paths import relative
 from yocobench.schema import Chip, Config, Instance, LauncherConfig, MachineImages, Study, Subset, WorkloadConfig
 
@@ -116,7 +116,10 @@ def images() -> MachineImages:
 
 def study(overrides: list[str] | None = None) -> Study:
     """params.yaml with overrides, without any cell's parts."""
-    raw = OmegaConf.merge(_load("params.yaml"), OmegaConf.from_dotlist(overrides or []))
+    try:
+        raw = OmegaConf.merge(_load("params.yaml"), OmegaConf.from_dotlist(overrides or []))
+    except (yaml.YAMLError, OmegaConfBaseException) as error:
+        raise ValueError(f"{' '.join(overrides or [])}: {error}") from None
     return validate(Study, raw, "params.yaml")
 
 
@@ -156,7 +159,11 @@ def stage(main: Callable[[Config], int | None]) -> Callable[[], None]:
             if status and not sweep.running():
                 sys.exit(status)
 
-        app()
+        os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # raise: Hydra would print a page and end with status 1
+        try:
+            app()
+        except (HydraException, OmegaConfBaseException) as error:
+            _fail(ValueError(plain.said(error)))
 
     return command
 
@@ -169,8 +176,9 @@ def _fail(error: Exception) -> NoReturn:
 def _load(path: str) -> Any:
     """One YAML file as it stands, its path relative to the root. Raises ValueError when it is none."""
     try:
+        plain.check((root() / path).read_text(encoding="utf-8"))
         return OmegaConf.load(root() / path)
-    except (yaml.YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, OmegaConfBaseException, ValueError) as error:
         raise ValueError(f"{path}: {error}") from None
 
 
@@ -203,29 +211,29 @@ def _check_words(words: list[str]) -> None:
 
 
 def _check_is_text(group: str, name: str) -> None:
-    """Raise ValueError for a name that Hydra takes for a number, a truth or null: it would not look for the file."""
-    if not isinstance(OverridesParser.create().parse_override(f"{group}={name}").value(), str):
-        raise ValueError(f"{group} {name!r} reads as a value, not as a name: rename conf/{group}/{name}.yaml")
+    """Raise ValueError for a name that Hydra takes for a number, a truth or null, or cannot read, not for a file's."""
+    if not plain.is_name(name):
+        raise ValueError(f"{group} {name!r} does not read as a name: rename conf/{group}/{name}.yaml")
 
 
 def _check_key(key: str) -> None:
     """Raise ValueError for a key that no config has, with the nearest one. Hydra's own, `args` and launchers apart."""
     path = key.split(".")
     for depth, part in enumerate(path):
-        known = _fields_at(Config, path[:depth])
+        known = plain.fields_at(Config, path[:depth])
         if path[0] in ("hydra", "launcher") or not known:
             return
         if part not in known:
-            raise ValueError(_unknown_key(".".join(path[: depth + 1]), known))
+            raise ValueError(plain.unknown_key(".".join(path[: depth + 1]), known))
 
 
 def _check_yaml() -> None:
-    """Raise ValueError for a file that is no YAML: Hydra would answer it with a traceback. Takes milliseconds."""
+    """Raise ValueError for a file that is no YAML, or not what it seems, before Hydra reads it. Takes milliseconds."""
     _load("params.yaml")
     for path in sorted((root() / "conf").rglob("*.yaml")):
         try:
-            yaml.compose(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            plain.check(path.read_text(encoding="utf-8"))
+        except ValueError as error:
             raise ValueError(f"{path.relative_to(root())}: {error}") from None
 
 
@@ -256,42 +264,10 @@ def _typed(value: Any, kind: type[Model]) -> Model:
 def validate(kind: type[Model], raw: Any, where: str) -> Model:
     """Raw values as that model. Raises ValueError with every error in them, each with its path behind `where`."""
     try:
-        plain = OmegaConf.to_container(raw, resolve=True) if OmegaConf.is_config(raw) else raw
-        return kind.model_validate(plain)
+        values = OmegaConf.to_container(raw, resolve=True) if OmegaConf.is_config(raw) else raw
+        return kind.model_validate(values)
     except OmegaConfBaseException as error:  # a bad ${...}
         raise ValueError(f"{where}: {error}") from None
     except ValidationError as error:
-        lines = [_explain(kind, item) for item in error.errors()]
+        lines = [plain.explain(kind, item) for item in error.errors()]
         raise ValueError(f"{where}: {len(lines)} error(s)\n" + "\n".join(f"  {line}" for line in lines)) from None
-
-
-def _explain(kind: type[BaseModel], item: Any) -> str:
-    """One pydantic error as `path: what (value); known: ...`."""
-    path = [str(part) for part in item["loc"]]
-    said = item["msg"].removeprefix("Value error, ")  # a validator of ours, whose words name the place
-    text = f"{'.'.join(path)}: {said}" if path else said
-    if item["type"] == "extra_forbidden":
-        return _unknown_key(".".join(path), _fields_at(kind, path[:-1]))
-    if item["type"] != "missing" and not (item["type"] == "value_error" and isinstance(item["input"], dict)):
-        text += f" (got {item['input']!r})"
-    return text
-
-
-def _unknown_key(key: str, known: list[str]) -> str:
-    return f"{key}: unknown key{nearest.among(key.rpartition('.')[2], known)}"
-
-
-def _fields_at(kind: type[BaseModel], path: list[str]) -> list[str]:
-    """Field names of the model found by walking `path` from `kind`."""
-    model: Any = kind
-    for part in path:
-        if part.isdigit():  # an entry of a list, whose type the field before it gave
-            continue
-        field = model.model_fields.get(part)
-        if field is None:
-            return []
-        options = [field.annotation, *getattr(field.annotation, "__args__", ())]
-        model = next((o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), None)
-        if model is None:
-            return []
-    return [field.alias or name for name, field in model.model_fields.items()]

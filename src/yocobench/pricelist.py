@@ -36,8 +36,11 @@ def _text(value: Any) -> Any:
     return value
 
 
-Usd = Annotated[Decimal, BeforeValidator(_text), Field(gt=0)]
-UsdOrNothing = Annotated[Decimal, BeforeValidator(_text), Field(ge=0)]
+MOST_USD = 10**8
+"""More than any promise costs: far beyond it a bill to the cent has too many digits."""
+
+Usd = Annotated[Decimal, BeforeValidator(_text), Field(gt=0, le=MOST_USD)]
+UsdOrNothing = Annotated[Decimal, BeforeValidator(_text), Field(ge=0, le=MOST_USD)]
 Region = Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")]
 
 
@@ -191,9 +194,11 @@ class PriceList(Frozen):
 def load(path: Path) -> PriceList:
     """The snapshot, validated. Raises ValueError with every error in it, each with its place; OSError if unreadable."""
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raw = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_once)
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _bad(path, [f"is not JSON: {error}"]) from None
+    except ValueError as error:
+        raise _bad(path, [str(error)]) from None
     if not isinstance(raw, dict) or raw.get("schema") not in (SCHEMA, *OLDER):
         found = raw.get("schema") if isinstance(raw, dict) else type(raw).__name__
         raise _bad(path, [f"schema: {found!r} is not known. Known: {', '.join((*OLDER, SCHEMA))}"])
@@ -221,6 +226,15 @@ def age(prices: PriceList, study: Study, today: dt.date) -> str:
     if ahead := sum(price.as_of > today for price in prices.prices):
         text += f"; {ahead} price(s) are dated after today: correct {SNAPSHOT}, or this machine's clock"
     return text
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Raise ValueError for a key that stands twice in one row: JSON would take the later one without a word."""
+    for name, count in Counter(name for name, _ in pairs).items():
+        if count > 1:
+            said = ", ".join(repr(value) for known, value in pairs if known == name)
+            raise ValueError(f"{name}: given {count} times in one row ({said}); keep one")
+    return dict(pairs)
 
 
 def write(prices: PriceList, path: Path) -> None:

@@ -6,8 +6,8 @@ is not used either: the held-out split is drawn from the one JSON by the seed.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
+import sys
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -17,6 +17,8 @@ from yocobench.bench.data.images import read_json
 TOLERANCE_PX = 1.0
 """Annotation tools round: a box may stick out of its image by so much. Readers clip it."""
 SHOWN_PROBLEMS = 10
+MAX_NAME_BYTES = 255
+"""Of a file, on Linux and macOS."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,10 @@ def load(source: str) -> CocoSource:
     of the problems in it at once, each with the id and the value. The images are not decoded here.
     """
     path = _annotation_file(Path(source))
-    coco = read_json(path, "give a folder in COCO layout, or its JSON, as data.images.source")
+    try:
+        coco = read_json(path, "give a folder in COCO layout, or its JSON, as data.images.source")
+    except RecursionError:
+        raise ValueError(f"{path.name} has lists within lists, too deep for a COCO instances file") from None
     images, annotations, categories = (_entries(path, coco, key) for key in ("images", "annotations", "categories"))
     problems = list(_image_problems(images)) + list(_category_problems(categories))
     raise_problems(path.name, problems)
@@ -59,6 +64,8 @@ def load(source: str) -> CocoSource:
     for annotation in annotations:
         if min(annotation["bbox"][2:]) > 0:
             objects[annotation["image_id"]].append(annotation)
+    if all(one.get("iscrowd", 0) for found in objects.values() for one in found):  # which the loader leaves out
+        raise ValueError(f"{path.name}: not one box to find: all have no extent, or are crowds (iscrowd: 1)")
     return CocoSource(f"COCO images of {path.name}", folder, images, objects, categories)
 
 
@@ -126,6 +133,8 @@ def _image_problems(images: list[dict[str, Any]]) -> Iterator[str]:
             yield f"image {identity}: the id is used twice"
         if name in names:
             yield f"image {identity}: file_name {name} is used twice"
+        if not name or max(len(part.encode(errors="replace")) for part in PurePosixPath(name).parts) > MAX_NAME_BYTES:
+            yield f"image {identity}: file_name {name[:40]!r} is no name that a file can have"
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or "\\" in name:
             yield f"image {identity}: file_name {name} leads out of the images' folder"
         for side in ("width", "height"):
@@ -159,21 +168,26 @@ def _annotation_problems(
         if identity in ids:
             yield f"annotation {identity}: the id is used twice"
         ids.add(identity)
-        if annotation.get("category_id") not in categories:
+        if not _is_among(annotation.get("category_id"), categories):
             yield f"annotation {identity}: category_id {annotation.get('category_id')!r} is not among the categories"
-        size = sizes.get(annotation.get("image_id", -1))
-        if size is None:
+        if annotation.get("iscrowd", 0) not in (0, 1):
+            yield f"annotation {identity}: iscrowd is {annotation['iscrowd']!r}, neither 0 nor 1"
+        if not _is_among(annotation.get("image_id"), sizes):
             yield f"annotation {identity}: image_id {annotation.get('image_id')!r} is not among the images"
         else:
-            problem = _box_problem(annotation.get("bbox"), *size)
+            problem = _box_problem(annotation.get("bbox"), *sizes[annotation["image_id"]])
             if problem:
                 yield f"annotation {identity}: bbox {annotation.get('bbox')} {problem}"
+
+
+def _is_among(identity: Any, known: Container[int]) -> bool:
+    return isinstance(identity, int) and identity in known
 
 
 def _box_problem(bbox: Any, width: int, height: int) -> str | None:
     if not isinstance(bbox, list) or len(bbox) != 4 or not all(isinstance(v, int | float) for v in bbox):
         return "is not four numbers: left, top, width, height"
-    if not all(math.isfinite(v) for v in bbox):
+    if not all(abs(v) <= sys.float_info.max for v in bbox):  # nor a whole number beyond all floats
         return "is not finite"
     left, top, box_width, box_height = bbox
     if box_width < 0 or box_height < 0:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import importlib.metadata
 import io
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -166,9 +167,13 @@ def _jsonl(name: str, content: bytes) -> Iterator[Document]:
             record = json.loads(line)
         except json.JSONDecodeError as error:
             raise ValueError(f"{where}: cut short or not JSON: {error.msg}") from None
+        except RecursionError:
+            raise ValueError(f"{where}: lists within lists, too deep to be read") from None
         if not isinstance(record, dict) or not isinstance(record.get("text"), str):
             keys = f"keys: {', '.join(record)}" if isinstance(record, dict) else f"a {type(record).__name__}"
             raise ValueError(f'{where}: no string under "text" ({keys})')
+        if half := re.search("[\ud800-\udfff]", record["text"]):
+            raise ValueError(f"{where}: half a character, \\u{ord(half[0]):x}, stands alone in its text: remove it")
         if record["text"].strip():
             yield Document(f"{name}:{number}", record["text"])
 

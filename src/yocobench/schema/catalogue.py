@@ -142,6 +142,10 @@ class Instance(Frozen):
                 raise ValueError("cpu and hardware are required unless detect is true")
             if (self.accelerator is not None) != (self.hardware.accelerator_count > 0):
                 raise ValueError("accelerator must be given exactly when hardware.accelerator_count is above 0")
+            if self.cpu.kind != "cpu":
+                raise ValueError(f"cpu: {self.cpu.name} is a chip of kind {self.cpu.kind}; name the CPU's file")
+            if self.accelerator is not None and self.accelerator.kind == "cpu":
+                raise ValueError(f"accelerator: {self.accelerator.name} is a CPU; name the accelerator's file")
         return self
 
     @property

@@ -14,7 +14,7 @@ from yocobench.schema.catalogue import Instance
 # --- conf/workload, conf/subset, conf/launcher ------------------------------------------------------------------
 
 
-class WorkloadConfig(Frozen):
+class WorkloadConfig(Stated):
     """conf/workload/<name>.yaml: a model to train. `args` go to the class that `_target_` names."""
 
     name: Name
@@ -42,7 +42,7 @@ class WorkloadConfig(Frozen):
     args: dict[str, Any] = {}
 
 
-class Subset(Frozen):
+class Subset(Stated):
     """conf/subset/<name>.yaml: a slice of the training split: a fraction, or so many items."""
 
     name: Name
@@ -131,8 +131,8 @@ class Job(Stated):
     tokens: Samples
     images: Samples
     samples: Samples = 1e6
-    deadline_h: PositiveFloat | None
-    budget_usd: Decimal | None = Field(gt=0)
+    deadline_h: Annotated[float, Field(ge=1e-6, le=1e9)] | None
+    budget_usd: Annotated[Decimal, Field(ge=Decimal("0.01"), le=10**12)] | None
 
     def num_samples(self, sample_unit: str) -> float:
         """Length of the job in samples of that unit."""
@@ -146,27 +146,31 @@ class Restrict(Frozen):
     instances: tuple[Name, ...] = ()
 
 
+Seconds = Annotated[float, Field(ge=0, le=1e6)]
+"""A million are twelve days: more is a slip of the pen, and far more has no bill that can be printed."""
+
+
 class Assume(Stated):
     """What no run has measured yet: used for every candidate until a run on the type itself says better.
 
     Boot and set-up are measured by a box of `launcher=ec2`, which is watched from its launch on.
     """
 
-    boot_s: Annotated[float, Field(ge=0)]
+    boot_s: Seconds
     """From RunInstances to a shell."""
-    setup_s: Annotated[float, Field(ge=0)]
+    setup_s: Seconds
     """Installing the environment and fetching code and data."""
-    neuron_compile_s: Annotated[float, Field(ge=0)]
+    neuron_compile_s: Seconds
     """First compilation of a training step for Trainium."""
-    spread: Annotated[float, Field(gt=1)]
+    spread: Annotated[float, Field(gt=1, le=1000)]
     """The truth is taken to lie, with 90 %, between each figure divided and multiplied by this."""
-    volume_gib: PositiveFloat
+    volume_gib: Annotated[float, Field(gt=0, le=65536)]
     """EBS gp3 volume that the job keeps."""
-    interruption_overhead: Annotated[float, Field(ge=0)]
+    interruption_overhead: Annotated[float, Field(ge=0, le=100)]
     """Training done again after spot interruptions, as a share; counted on spot prices only."""
 
 
-class TextData(Frozen):
+class TextData(Stated):
     """Text dataset. `source`: null for the pinned packages' own source, else a file, folder or s3:// URI."""
 
     source: str | None
@@ -175,7 +179,7 @@ class TextData(Frozen):
     seed: Annotated[int, Field(ge=0)]
 
 
-class ImageData(Frozen):
+class ImageData(Stated):
     """Image dataset. `source`: null for rendered images, else a COCO folder (JPEG files and an instances JSON)."""
 
     source: str | None
@@ -185,7 +189,7 @@ class ImageData(Frozen):
     seed: Annotated[int, Field(ge=0)]
 
 
-class StaleAfter(Frozen):
+class StaleAfter(Stated):
     """Age in days beyond which the report calls a price stale, by usage class."""
 
     on_demand: PositiveInt = 90

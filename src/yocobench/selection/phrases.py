@@ -17,13 +17,15 @@ from yocobench.selection.wording import hours, listed, percent, probability, usd
 CLOSE = Decimal("0.05")
 """Whoever is within this share of the chosen one's value is named: prices and estimates are off by more than that."""
 
+_BARRED = "cannot be chosen: "
+
 
 def answer(
     verdict: Verdict, ranking: Ranking, rows: Sequence[Row], blank: Sequence[str], missed: NearestMiss | None
 ) -> str:
     """The sentence that goes first."""
     if verdict == "infeasible":
-        return _infeasible(ranking, blank, missed)
+        return _infeasible(ranking, rows, blank, missed)
     chosen = ranking.chosen
     if chosen is None:
         return f"Provisional: no candidate has a number yet; to be measured: {listed(blank)}."
@@ -109,9 +111,13 @@ def _are(names: Sequence[str]) -> str:
     return "is" if len(names) == 1 else "are"
 
 
-def _infeasible(ranking: Ranking, blank: Sequence[str], missed: NearestMiss | None) -> str:
+def _infeasible(ranking: Ranking, rows: Sequence[Row], blank: Sequence[str], missed: NearestMiss | None) -> str:
     if missed is None:
-        return "Infeasible: none of the candidates can be chosen."
+        why: dict[str, list[str]] = {}
+        for row in rows:
+            why.setdefault(row.why.removeprefix(_BARRED), []).append(row.instance)
+        told = "; ".join(f"{listed(names)}: {reason}" for reason, names in why.items())
+        return f"Infeasible: none of the candidates can be chosen{f' ({told})' if told else ''}."
     parts = [f"Infeasible: nothing meets the limits{limits(ranking.terms)}. Nearest miss: {missed.sentence}."]
     hopeful = [one.name for one in ranking.contenders]
     if hopeful:
@@ -160,7 +166,7 @@ def why(one: Scored, ranking: Ranking) -> str:
     """In a few words."""
     chosen = ranking.chosen
     if one.barred:
-        return f"cannot be chosen: {one.barred}"
+        return f"{_BARRED}{one.barred}"
     if one is chosen:
         return f"chosen: {ranking.objective.superlative}{limits(ranking.terms)}"
     if overshoot(one, ranking.terms) > 0:
