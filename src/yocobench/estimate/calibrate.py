@@ -1,7 +1,9 @@
 """A micro-benchmark of this host's CPU, 5 to 15 seconds: `python -m yocobench.estimate.calibrate` prints and keeps it.
 
-One thread and CPU time, the best of several tries: neither a busy neighbour nor a slow second core bends it. What many
-cores lose is modelled (device.py). Kept under mlruns/calibration/, one file a host, with its date.
+One thread and CPU time, the best of several tries: a busy neighbour and a slow second core bend it little, but what
+shares caches and clock with it does. At a load of 8 to 13 on two Zen 3 cores two runs differed by 16 to 18 % in
+products, depthwise convolutions and attention, and by 25 % in decoding (2026-11-30). What many cores lose is modelled
+(device.py). Kept under mlruns/calibration/, one file a host, with its date.
 """
 
 from __future__ import annotations
