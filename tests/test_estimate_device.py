@@ -91,3 +91,15 @@ def test_one_process_drives_one_of_two_neuron_cores():
     whole = device.from_chip(config.instance("trn1.2xlarge").accelerator, "bf16")
     assert made.low_flops_per_s == pytest.approx(whole.low_flops_per_s / 2)
     assert made.compile_s > 60
+
+
+# 83 % of the datasheets' dense rates: A10G 35 in TF32 and 70 in bf16, T4 8.1 in fp32 (it has no TF32) and 65 in fp16.
+@pytest.mark.parametrize(
+    ("name", "high", "low"),
+    [("g4dn.xlarge", 6.723e12, 53.95e12), ("g5.xlarge", 29.05e12, 58.1e12), ("g6.xlarge", 49.8e12, 100.43e12)],
+)
+def test_no_rate_of_the_studys_gpus_is_assumed(name, high, low):
+    found = config.instance(name)
+    made = device.from_instance(found, found.chip.precision, None)
+    assert (made.high_flops_per_s, made.low_flops_per_s) == pytest.approx((high, low))
+    assert made.gaps == ()

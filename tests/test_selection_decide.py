@@ -6,6 +6,7 @@ import pytest
 
 from selection_cases import DAY, candidate, terms, without_number
 from yocobench.schema import Restrict
+from yocobench.selection import report
 from yocobench.selection.decide import decide_workload
 from yocobench.selection.model import Background
 
@@ -231,3 +232,39 @@ def test_a_loser_says_what_its_speed_and_its_price_do():
         decide_workload(THREE, terms()).row("fast").why
         == "10.0 times as fast at 60.0 times the hourly bill: 6.00 times the cost"
     )
+
+
+# 3.6 M samples, 1 USD/h: sure takes 1 h within a factor of 4, far 16 h within 5: its best case is 3.2 h, sure's worst
+# 4 h. So far could still win, though hardly a draw has both that far out.
+def test_nobody_is_given_no_chance_whose_interval_leaves_one():
+    sure, far = (candidate(*one, source="estimated") for one in (("sure", 1000, "1", 4.0), ("far", 62.5, "1", 5.0)))
+    decision = decide_workload([sure, far, candidate("never", 0.1, "1")], terms())
+    assert decision.too_close_to == ("far",)
+    assert decision.row("never").p_best == 0
+    shown = {row.instance: report.cells(row, decision)[6] for row in decision.rows}
+    assert shown["never"] == "0 %"
+    assert (shown["sure"], shown["far"]) != ("100 %", "0 %")
+    made = decision.model_copy(
+        update={
+            "rows": tuple(row.model_copy(update={"p_best": float(row.instance == "sure")}) for row in decision.rows)
+        }
+    )
+    shown = {row.instance: report.cells(row, made)[6] for row in made.rows}
+    assert shown == {"sure": "over 99 %", "far": "under 1 %", "never": "0 %"}
+
+
+def test_who_is_left_out_for_want_of_a_price_is_named_with_the_answer():
+    unpriced = [candidate(name, 5000, None) for name in ("a", "b")]
+    here = candidate("here", 50, None, can_be_chosen=False, reason="this machine")
+    decision = decide_workload([*THREE, *unpriced, here], terms())
+    assert decision.sentence.endswith(" Without a known on-demand price, and so left out: a and b.")
+    assert decision.row("a").why == "cannot be chosen: no price is known"
+    only = terms(restrict=Restrict(cpu_only=False, instances=("slow", "b")))
+    assert decide_workload([*THREE, *unpriced], only).sentence.endswith("and so left out: b.")
+    assert "left out" not in decide_workload([*THREE, here], terms()).sentence
+
+
+def test_several_that_might_still_meet_the_limits_do_so_within_their_intervals():
+    slow, slower = candidate("slow", 900, "1", 2.0), candidate("slower", 800, "1", 2.0)
+    decision = decide_workload([slow, slower], terms(deadline_h=1))
+    assert "Within their intervals, slow and slower might still meet them." in decision.sentence

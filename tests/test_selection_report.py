@@ -265,6 +265,8 @@ def test_numbers_have_three_digits(value, text):
 )
 def test_probabilities_are_not_rounded_to_certainty(value, text):
     assert wording.probability(value) == text
+    open_ends = {0.0: "under 1 %", 1.0: "over 99 %"}
+    assert wording.probability(value, is_open=True) == open_ends.get(value, text)
 
 
 def test_long_job_lengths_are_words():

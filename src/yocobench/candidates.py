@@ -78,7 +78,7 @@ def candidate(
         public_ipv4_usd_per_hour=prices.address_usd_per_hour,
         burst_surcharge_usd_per_hour=_burst(instance),
         is_cpu_only=planned.spec.kind == "cpu",
-        can_be_chosen=not instance.detect and price is not None and equal is not False,
+        can_be_chosen=not instance.detect and equal is not False,
         measure_bill_usd=_measure_bill(planned, study, price, prices),
         cell_key=planned.spec.key,
         equal_work=equal,

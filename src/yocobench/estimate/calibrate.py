@@ -2,8 +2,10 @@
 
     python -m yocobench.estimate.calibrate
 
-One thread, CPU time, the best of several tries, so that neither a busy neighbour nor a slow second core distorts it.
-What many cores lose is modelled (device.py). Kept under mlruns/calibration/, one file per host, with its date.
+One thread, CPU time, the best of several tries: a busy neighbour and a slow second core distort it little, but what
+shares caches and clock with it does. At a load of 8 to 13 on two Zen 3 cores two runs differed by 16 to 18 % in
+products, depthwise convolutions and attention, and by 25 % in decoding (2026-11-30). What many cores lose is modelled
+(device.py). Kept under mlruns/calibration/, one file per host, with its date.
 """
 
 from __future__ import annotations

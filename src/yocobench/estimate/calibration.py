@@ -24,7 +24,7 @@ FILE = Path("mlruns") / "calibration"
 
 
 class HostRates(Frozen):
-    """What this host's CPU reaches, one thread, in CPU time: a busy neighbour does not slow it."""
+    """What this host's CPU reaches, one thread, in CPU time: a busy neighbour slows it by what they share, no more."""
 
     version: int = VERSION
     host_id: str

@@ -36,10 +36,12 @@ def decide_workload(candidates: Iterable[Candidate], terms: Terms, background: B
     chosen = ranking.chosen
     others = tuple(one.name for one in ranking.contenders if chosen is not None and one is not chosen)
     miss = _nearest_miss(ranking) if verdict == "infeasible" else None
+    unpriced = [one.name for one in scored if score.lacks_only_a_price(one.candidate, terms)]
+    answer = phrases.answer(verdict, ranking, made, [one.instance for one in blank], miss)
     return Decision(
         workload=workload,
         verdict=verdict,
-        sentence=phrases.answer(verdict, ranking, made, [one.instance for one in blank], miss),
+        sentence=answer + phrases.left_out(unpriced, terms),
         chosen=chosen.name if chosen else None,
         probability_best=ranking.odds[chosen.name].p_best if chosen else None,
         sources=tuple(sorted({one.rate.source for one in ranking.contenders})),

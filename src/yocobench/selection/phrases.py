@@ -32,7 +32,8 @@ def answer(
     row = next(row for row in rows if row.instance == chosen.name)
     baseline = next((each for each in rows if each.instance == ranking.terms.baseline), None)
     best = f"{chosen.name} is {ranking.objective.superlative}{limits(ranking.terms)}: {_numbers(row, baseline)}"
-    sure = f"probability of being the best {probability(ranking.odds[chosen.name].p_best)}"
+    p_best = probability(ranking.odds[chosen.name].p_best, is_open=len(ranking.contenders) > 1)
+    sure = f"probability of being the best {p_best}"
     replayed = " (numbers replayed from recorded runs)" if "replayed" in _sources(ranking) else ""
     near = close(ranking)
     others = [one for one in ranking.contenders if one is not chosen]
@@ -46,6 +47,11 @@ def answer(
         )
     doubts = _doubts(chosen, others, blank)
     return f"Provisional: {best}, {sure}{replayed}.{near} {doubts}"
+
+
+def left_out(unpriced: Sequence[str], terms: Terms) -> str:
+    """Who might be better, for all that is known. A sentence with a space before it; empty: nobody."""
+    return f" Without a known {terms.usage_class} price, and so left out: {listed(unpriced)}." if unpriced else ""
 
 
 def close(ranking: Ranking) -> str:
@@ -121,7 +127,8 @@ def _infeasible(ranking: Ranking, rows: Sequence[Row], blank: Sequence[str], mis
     parts = [f"Infeasible: nothing meets the limits{limits(ranking.terms)}. Nearest miss: {missed.sentence}."]
     hopeful = [one.name for one in ranking.contenders]
     if hopeful:
-        parts.append(f"Within its interval, {listed(hopeful)} might still meet them.")
+        theirs = "its interval" if len(hopeful) == 1 else "their intervals"
+        parts.append(f"Within {theirs}, {listed(hopeful)} might still meet them.")
     if blank:
         parts.append(f"Without a number: {listed(blank)}.")
     return " ".join(parts)

@@ -139,6 +139,7 @@ def cells(row: Row, decision: Decision) -> tuple[str, ...]:
     against = wording.mark(row.source, baseline.source) if baseline else mark
     name = f"**{row.instance}**" if row.instance == decision.chosen else row.instance
     itself = row is baseline
+    is_open = row.could_still_win and not (row.instance == decision.chosen and not decision.too_close_to)
     return (
         name,
         row.source + (f", bound by {row.bound_by}" if row.bound_by else ""),
@@ -146,7 +147,7 @@ def cells(row: Row, decision: Decision) -> tuple[str, ...]:
         spread(mark, row.cost_usd, row.cost_usd_low, row.cost_usd_high),
         "1" if itself else spread(against, row.speed_up, row.speed_up_low, row.speed_up_high),
         "1" if itself else spread(against, row.cost_ratio, row.cost_ratio_low, row.cost_ratio_high),
-        "" if row.p_best is None else probability(row.p_best),
+        "" if row.p_best is None else probability(row.p_best, is_open),
         "yes" if row.on_front else "",
         row.why + _wish(row, decision),
     )

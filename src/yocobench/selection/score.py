@@ -89,11 +89,20 @@ def score(candidate: Candidate, terms: Terms, objective: Objective) -> Scored:
 
 def barred(candidate: Candidate, terms: Terms) -> str:
     """Why a candidate may not be chosen, whatever its numbers; empty: it may."""
-    restrict = terms.restrict
     if not candidate.can_be_chosen:
         return candidate.reason or "it cannot be rented: it calibrates the others"
     if candidate.price is None:
         return candidate.reason or "no price is known"
+    return _unasked(candidate, terms)
+
+
+def lacks_only_a_price(candidate: Candidate, terms: Terms) -> bool:
+    """Whether it might be chosen if only somebody knew its price."""
+    return candidate.price is None and candidate.can_be_chosen and not _unasked(candidate, terms)
+
+
+def _unasked(candidate: Candidate, terms: Terms) -> str:
+    restrict = terms.restrict
     if restrict.cpu_only and not candidate.is_cpu_only:
         return "restrict.cpu_only leaves it out"
     if restrict.instances and candidate.instance not in restrict.instances:

@@ -58,11 +58,12 @@ def percent(share: float) -> str:
     return f"{value:,.0f} %" if abs(value) >= 10 else f"{value:.1f} %"
 
 
-def probability(value: float) -> str:
-    """Never rounded to certainty."""
-    if 0 < value < 0.01:
+def probability(value: float, is_open: bool = False) -> str:
+    """Never rounded to certainty. `is_open`: its interval leaves the matter open, so all or none of the draws prove
+    nothing."""
+    if 0 < value < 0.01 or (is_open and value == 0):
         return "under 1 %"
-    return "over 99 %" if 0.99 < value < 1 else f"{100 * value:.0f} %"
+    return "over 99 %" if 0.99 < value < 1 or (is_open and value == 1) else f"{100 * value:.0f} %"
 
 
 def samples(value: float, unit: str) -> str:
