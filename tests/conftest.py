@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ REPOSITORY = Path(__file__).parents[1]
 if "PYTEST_XDIST_WORKER" in os.environ:
     # A worker for each core: threads beside them, here and in what the tests start, would only spin for each other.
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported
+MADE_ONCE = ("cache/trace-*.json", "calibration/*.json")
+"""Under mlruns/: named by code, configuration and host, so the same in every project."""
 
 
 @pytest.fixture(scope="session")
@@ -40,3 +43,29 @@ def tracked(project: Path, store_template: Path) -> Path:
     """`project` with an empty MLflow store in it."""
     shutil.copy(store_template, project / "mlruns" / "mlflow.db")
     return project
+
+
+@pytest.fixture(scope="session")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all workers share: MADE_ONCE of earlier tests."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "made-once"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture
+def warm(project: Path, kept: Path) -> Iterator[Path]:
+    """`project` as after its first command: traces (seconds and an import of torch) and the host's micro-benchmark."""
+    _hand_on(kept, project / "mlruns")
+    yield project
+    _hand_on(project / "mlruns", kept)
+
+
+def _hand_on(source: Path, target: Path) -> None:
+    for path in (path for pattern in MADE_ONCE for path in source.glob(pattern)):
+        there = target / path.relative_to(source)
+        if not there.exists():
+            there.parent.mkdir(exist_ok=True)
+            shutil.copy(path, part := there.with_name(f".{there.name}.{os.getpid()}"))
+            part.replace(there)

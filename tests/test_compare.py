@@ -8,13 +8,13 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+import commands
 from conftest import REPOSITORY
 from plan_cases import write_text
 from selection_cases import candidate, terms, without_number
@@ -25,22 +25,12 @@ from yocobench.selection.decide import decide_workload
 STUDY = ("workloads=[yoco-lm]", "instances=[local,m5a.large,g4dn.xlarge,inf1.xlarge]")
 
 
-@pytest.fixture(scope="module")
-def warm(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the first command of a project makes and the next ones find: traces and this host's micro-benchmark."""
-    return tmp_path_factory.mktemp("warm")
-
-
 @pytest.fixture
-def study(tracked: Path, warm: Path) -> Iterator[Path]:
+def study(tracked: Path, warm: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     write_text(tracked, [7] * 400_000)
     shutil.copy(REPOSITORY / "data" / "prices.json", tracked / "data" / "prices.json")
-    for name in ("cache", "calibration"):
-        if (warm / name).exists():
-            shutil.copytree(warm / name, tracked / "mlruns" / name)
-    yield tracked
-    for name in ("cache", "calibration"):
-        shutil.copytree(tracked / "mlruns" / name, warm / name, dirs_exist_ok=True)
+    return tracked
 
 
 def compare(*arguments: str) -> str:
@@ -49,7 +39,7 @@ def compare(*arguments: str) -> str:
         capture_output=True,
         text=True,
         check=False,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "AWS_EC2_METADATA_DISABLED": "true"},
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -81,8 +71,10 @@ def test_the_last_line_is_the_decision_and_what_if_keeps_nothing(study: Path):
 
 @pytest.mark.slow
 def test_several_scenarios_stand_side_by_side(study: Path):
-    printed = compare("-m", "objective=cheapest,fastest", "job.deadline_h=0.001,3000", "job.budget_usd=null")
-    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in printed.splitlines() if "│" in line]
+    asked = ("objective=cheapest,fastest", "job.deadline_h=0.001,3000", "job.budget_usd=null")
+    done = commands.run("compare", "-m", *asked, *STUDY)
+    assert done.returncode == 0, done.stderr
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in done.stdout.splitlines() if "│" in line]
     told = {tuple(row[0].split()[:2]): row[3] for row in rows if row[1] == "yoco-lm"}
     assert told == {
         ("objective=cheapest", "job.deadline_h=0.001"): "none",

@@ -7,8 +7,6 @@ from typing import ClassVar
 import pytest
 import torch
 from torch import Tensor, nn
-from torch._dynamo.utils import counters
-from torch._inductor import config as inductor
 
 from test_local_launcher import spec
 from toys import Toy
@@ -189,6 +187,10 @@ def test_an_error_of_the_model_itself_is_raised_as_it_is(tmp_path: Path):
 
 @pytest.mark.slow
 def test_compiled_code_stays_in_the_projects_cache_for_the_next_repeat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    # Three seconds to import: not for every worker that collects this file.
+    from torch._dynamo.utils import counters
+    from torch._inductor import config as inductor
+
     monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
     cell, trace = compiled(spec(), True, target=f"{__name__}.OwnBackward"), Trace()
     hits = []

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from stage_cases import asked, complaint
-from yocobench import config
+from yocobench import composition, config
 from yocobench.schema import Config
 
 
@@ -209,6 +209,21 @@ def test_machine_images_must_cover_every_family():
     Path("conf/images.yaml").write_text(re.sub(r"(?m)^  neuron:\n(    .*\n)+", "", text))
     with pytest.raises(ValueError, match=r"(?s)^conf/images\.yaml: .*no image for neuron"):
         config.images()
+
+
+def test_files_are_composed_again_only_when_one_of_them_changes(project, monkeypatch):
+    calls, compose = [], composition.compose
+    monkeypatch.setattr(
+        composition, "compose", lambda overrides: calls.append(overrides) or compose(overrides=overrides)
+    )
+    file = project / "conf/accelerator/nvidia-t4.yaml"
+    file.write_text(file.read_text() + "# of this test alone\n")
+    before = config.instances(["g4dn.xlarge", "g5.xlarge", "g4dn.xlarge"])
+    assert config.instance("g4dn.xlarge") == before[0] == before[2]
+    assert [len(asked) for asked in calls] == [2]
+    file.write_text(file.read_text().replace("precision: fp16", "precision: fp32"))
+    assert config.instance("g4dn.xlarge").chip.precision == "fp32"
+    assert [len(asked) for asked in calls] == [2, 1]
 
 
 # --- commands ---------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ docs/decision.md against its generator: test_selection_report.py. docs/reliabili
 from __future__ import annotations
 
 import fnmatch
+import functools
 import importlib.util
 import re
 import subprocess
@@ -22,6 +23,7 @@ from yocobench.bench.workloads import build_workload
 from yocobench.bench.workloads.base import Workload
 from yocobench.launchers import build_launcher
 from yocobench.launchers.base import Launcher
+from yocobench.schema import Config
 from yocobench.selection import decision as layout
 from yocobench.selection import report
 
@@ -125,13 +127,18 @@ EXAMPLES = sorted(
 
 @pytest.mark.parametrize(("file", "words"), EXAMPLES, ids=[f"{file}: {' '.join(words)}" for file, words in EXAMPLES])
 def test_every_override_that_is_shown_composes(file, words):
+    choices = [singles(word) for word in words]
+    # Each value once, beside the first of the others: a sweep's product says nothing more here.
+    combinations = {tuple(one[min(i, len(one) - 1)] for one in choices) for i in range(max(map(len, choices)))}
+    for overrides in sorted(combinations):
+        assert composed(overrides).workloads, (file, overrides)
+
+
+@functools.cache
+def composed(overrides: tuple[str, ...]) -> Config:
+    """What a command with these words is given. Several pages show the same."""
     with initialize_config_dir(version_base=None, config_dir=str(REPOSITORY / "conf")):
-        choices = [singles(word) for word in words]
-        # Each value once, beside the first of the others: a sweep's product says nothing more here.
-        combinations = {tuple(one[min(i, len(one) - 1)] for one in choices) for i in range(max(map(len, choices)))}
-        for overrides in sorted(combinations):
-            raw = compose(config_name="config", overrides=list(overrides))
-            assert config.load(raw).workloads, (file, overrides)
+        return config.load(compose(config_name="config", overrides=list(overrides)))
 
 
 # --- pages ------------------------------------------------------------------------------------------------------

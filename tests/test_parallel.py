@@ -17,6 +17,7 @@ import pytest
 import torch.distributed as dist
 
 from test_local_launcher import child, measure, spec, toys_importable  # noqa: F401 (fixtures)
+from yocobench.bench import measure as in_this_process
 from yocobench.bench.data import text
 from yocobench.bench.parallel import Group
 from yocobench.launchers.local import LocalLauncher
@@ -24,6 +25,13 @@ from yocobench.schema import WorkloadConfig
 
 ONE = {"repeats": 1}
 SHORT = {"repeats": 1, "warmup_steps": 1, "min_steps": 3, "max_steps": 3}
+
+
+def alone(cell, root: Path):
+    """The one repeat of a cell of one process, measured in this one: torch is imported already."""
+    found = in_this_process.measure(cell, 0, root, lambda told: None)
+    assert found.outcome == "ok", found.reason
+    return found
 
 
 def group(processes=2, micro=4, sharded=False, **more):
@@ -64,9 +72,7 @@ def yoco(root: Path, processes: int, sharded: bool = False):
 @pytest.fixture(scope="module")
 def one_process():
     """The toy's losses of one process."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(Path(__file__).parent))
-        return measure(spec(micro=2, protocol=ONE)).repeats[0]
+    return alone(spec(micro=2, protocol=ONE), Path.cwd())
 
 
 @pytest.mark.parametrize("sharded", [False, True], ids=["replicated", "sharded"])
@@ -101,7 +107,7 @@ def test_the_language_model_learns_the_same_on_one_process_and_on_two_replicated
         assert found.outcome == "ok", found.reason
         return found
 
-    one = run(yoco(tmp_path, 1))
+    one = alone(yoco(tmp_path, 1), tmp_path)
     for sharded in (False, True):
         two = run(yoco(tmp_path, 2, sharded))
         np.testing.assert_allclose(two.losses, one.losses, rtol=2e-5)

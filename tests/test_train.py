@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import commands
 import examples
 from yocobench import receipt, restore
 from yocobench.tracking import open_store
@@ -29,7 +30,7 @@ FAST = ["protocol.repeats=1", "protocol.max_steps=4", "protocol.min_steps=3", "p
 
 
 @pytest.fixture
-def study(tracked: Path, monkeypatch) -> Path:
+def study(tracked: Path, warm: Path, monkeypatch) -> Path:
     """A project whose catalogue has toy workloads."""
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
@@ -51,6 +52,11 @@ def train(*overrides, **env):
     return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **env}, check=False)
 
 
+def train_here(*words):
+    """The same in this process; what it measures are processes all the same."""
+    return commands.run("train", *words[: words[:1] == ("-m",)], *FAST, *words[words[:1] == ("-m",) :])
+
+
 def test_a_cell_leaves_a_receipt_and_its_runs(study):
     cell = ("workload=toy", "instance=local", "workload.compile=auto")
     done = train(*cell, "receipt=results/receipts/toy/smoke/local.json", CXX="no-compiler")
@@ -66,7 +72,7 @@ def test_a_cell_leaves_a_receipt_and_its_runs(study):
 
 
 def test_an_excluded_type_is_an_outcome_with_its_source(study):
-    done = train("workload=toy", "instance=p3.2xlarge", "receipt=r.json")
+    done = train_here("workload=toy", "instance=p3.2xlarge", "receipt=r.json")
     assert done.returncode == 0, done.stderr
     measurement = receipt.read(study / "r.json").measurement
     assert measurement.outcome == "excluded"
@@ -75,7 +81,7 @@ def test_an_excluded_type_is_an_outcome_with_its_source(study):
 
 
 def test_a_type_that_this_host_is_not_ends_unmeasured(study):
-    assert train("workload=toy", "instance=p4d.24xlarge", "receipt=r.json").returncode == 0
+    assert train_here("workload=toy", "instance=p4d.24xlarge", "receipt=r.json").returncode == 0
     assert receipt.read(study / "r.json").measurement.outcome == "unmeasured"
 
 
@@ -87,19 +93,19 @@ def test_a_measured_receipt_that_dvc_removes_comes_back_where_nothing_can_be_mea
     (study / "params.yaml").write_text(yaml.safe_dump(params))
     cell = ["workload=toy", "instance=p4d.24xlarge", "receipt=results/receipts/toy/smoke/p4d.24xlarge.json"]
     path = study / "results/receipts/toy/smoke/p4d.24xlarge.json"
-    assert train(*cell).returncode == 0
+    assert train_here(*cell).returncode == 0
     made = receipt.read(path)
     measured = made.model_copy(update={"measurement": examples.receipt().measurement, "run_id": "a colleague's"})
     receipt.write(measured, path)
     committed = path.read_bytes()
-    planned = subprocess.run([sys.executable, "-m", "yocobench.plan"], capture_output=True, text=True, check=False)
+    planned = commands.run("plan")
     assert planned.returncode == 0, planned.stderr
     path.unlink()  # DVC, since the stage's command has changed
-    done = train(*cell)
+    done = train_here(*cell)
     assert done.returncode == 0, done.stderr
     assert path.read_bytes() == committed
     assert "kept from" in done.stderr
-    assert train(*cell, "protocol.seed=7").returncode == 0  # another cell: that number is not its own
+    assert train_here(*cell, "protocol.seed=7").returncode == 0  # another cell: that number is not its own
     assert receipt.read(path).measurement.outcome == "unmeasured"
     assert restore.main() == 0  # and yet the number is in the answer
     assert len(open_store(study).fetch_repeats([measured.cell_key])[measured.cell_key]) == 2
@@ -113,14 +119,14 @@ def test_an_unknown_name_is_one_line_that_lists_the_known_ones(study):
 
 
 def test_a_wrong_key_is_one_line_with_its_path(study):
-    done = train("workload=toy", "+protocol.repeat=2")
+    done = train_here("workload=toy", "+protocol.repeat=2")
     assert done.returncode == 2
     assert "protocol.repeat: unknown key; did you mean 'repeats'?" in done.stderr
     assert "Traceback" not in done.stderr
 
 
 def test_a_sweep_over_threads_trains_with_so_many_in_cells_of_their_own(study):
-    done = train("-m", "workload=toy", "instance=local", "+workload.threads=1,2")
+    done = train_here("-m", "workload=toy", "instance=local", "+workload.threads=1,2")
     assert done.returncode == 0, done.stderr
     receipts = [receipt.read(path) for path in (study / "mlruns/receipts").glob("toy-*.json")]
     assert sorted(one.measurement.repeats[0].threads for one in receipts) == [1, 2]
@@ -164,7 +170,7 @@ def test_ctrl_c_keeps_what_was_measured_and_stops_dvc(study, under_dvc, status):
 
 def test_a_read_only_folder_loses_no_measurement(study):
     (study / "results").write_text("a file where a folder should be")
-    done = train("workload=toy", "instance=local", "receipt=results/r.json")
+    done = train_here("workload=toy", "instance=local", "receipt=results/r.json")
     assert done.returncode == 2
     assert "results/r.json: receipt not written: File exists; its runs are in the MLflow store" in done.stderr
     runs = open_store(study).client.search_runs([open_store(study).experiment_id], "tags.level = 'cell'")

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
 
+import commands
 import examples
 from selection_cases import candidate, without_number
 from selection_cases import terms as asked_terms
@@ -174,9 +172,7 @@ def test_train_leaves_an_unmeasured_receipt_and_asks_no_cloud(on_file):
     (on_file / "conf/workload/yoco-lm.yaml").write_text(
         "name: yoco-lm\n_target_: toys.Toy\ndata: null\nsample_unit: token\nglobal_batch_size: 8\nmicro_batch_size: 8\n"
     )
-    command = [sys.executable, "-m", "yocobench.train", "workload=yoco-lm", "instance=g5.xlarge", "launcher=ec2"]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([*command, "receipt=r.json"], capture_output=True, text=True, env=environment, check=False)
+    done = commands.run("train", "workload=yoco-lm", "instance=g5.xlarge", "launcher=ec2", "receipt=r.json")
     assert done.returncode == 0, done.stderr
     measurement = receipt.read(on_file / "r.json").measurement
     assert (measurement.outcome, measurement.repeats) == ("unmeasured", ())
