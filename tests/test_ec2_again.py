@@ -1,16 +1,19 @@
 """What is not started twice: a box that may not be listed yet, and one whose end is still to be recorded."""
 
 import datetime as dt
+import os
 import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
 
-import commands
 from aws_stand_in import aws_account  # noqa: F401
+from ec2_guest import TESTS
 from ec2_world import BUCKET, HURRY, World, ec2_world, git_checkout, s3_bucket, wait_for  # noqa: F401
 from test_ec2_launch_stage import study
 from yocobench import config, receipt, train, worth
@@ -51,8 +54,14 @@ def pipeline(world: World, *instances: str) -> None:
     for command in (["launch"], *(["train", "workload=toy", "subset=smoke", f"instance={one}"] for one in instances)):
         path = [f"receipt=results/receipts/toy/smoke/{command[-1].partition('=')[2]}.json"] if command[1:] else []
         words = [f"launcher.{key}={str(value).lower()}" for key, value in {**HURRY, "allow_dirty": True}.items()]
-        done = commands.run(*command, "launcher=ec2", "force=true", *path, *words)
+        done = run_stage(*command, "launcher=ec2", "force=true", *path, *words)
         assert done.returncode == 0, done.stderr
+
+
+def run_stage(module: str, *words: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(TESTS)}
+    command = [sys.executable, "-m", f"yocobench.{module}", *words]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
 def left(world: World, instance: str) -> Measurement:
@@ -123,13 +132,13 @@ def test_a_measured_cell_is_not_paid_for_again_when_the_study_comes_back_to_ec2(
     cell = ["workload=toy", "instance=m5a.large", "receipt=results/receipts/toy/smoke/m5a.large.json"]
     for launcher, args in (("local", {}), ("ec2", {**HURRY, "allow_dirty": True})):
         words = [f"launcher={launcher}", *(f"launcher.{key}={str(value).lower()}" for key, value in args.items())]
-        done = commands.run("launch", *words)
+        done = run_stage("launch", *words)
         assert done.returncode == 0, done.stderr
         path.unlink()
         if launcher == "ec2":  # dvc was killed there, and starts again
-            done = commands.run("launch", *words)
+            done = run_stage("launch", *words)
             assert "0 cell(s) to measure" in done.stdout, done.stderr
-        done = commands.run("train", *cell, *words)
+        done = run_stage("train", *cell, *words)
         assert done.returncode == 0, done.stderr
         assert path.read_bytes() == measured
         assert "measured 80.0 samples/s" in done.stderr

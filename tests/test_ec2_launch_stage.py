@@ -1,13 +1,15 @@
 """The launch stage: boxes side by side, whose receipts the train stages then collect."""
 
+import os
 import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 import yaml
 from hydra import compose, initialize_config_dir
 
-import commands
 from aws_stand_in import aws_account  # noqa: F401
 from ec2_world import HURRY, PROTOCOL, World, ec2_world, git_checkout, s3_bucket, until  # noqa: F401
 from selection_cases import candidate
@@ -30,9 +32,15 @@ def study(world: World, *instances: str) -> None:
     path.write_text(yaml.safe_dump(params))
 
 
+def run(*overrides: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "yocobench.launch", *overrides]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
 def stage(world: World, *overrides: str) -> subprocess.CompletedProcess[str]:
     study(world, "local", "m5a.large", "c6i.8xlarge", "p3.2xlarge")
-    return commands.run("launch", *overrides)
+    return run(*overrides)
 
 
 @pytest.mark.slow
@@ -115,7 +123,7 @@ def test_a_cell_without_a_number_is_taken_up_again_and_one_with_a_number_is_not(
         record = Receipt(cell_key=spec.key, spec=spec, provenance=who, measurement=given, recorded_at="2026")
         receipt.write(record, path)
         assert launch.recorded(spec, "ec2", world.root) is is_recorded
-        done = commands.run("launch", "launcher=ec2")  # asks before each, so it starts nothing here
+        done = run("launcher=ec2")  # asks before each, so it starts nothing here
         assert done.returncode == 0, done.stderr
         assert path.exists() is is_recorded  # DVC takes up a cell whose receipt is gone
     assert world.launches() == 0
