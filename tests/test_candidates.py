@@ -146,14 +146,14 @@ def test_an_exclusion_beats_every_number_and_brings_its_source():
 
 
 def test_the_interval_of_repeats_is_students_and_never_reaches_zero():
-    # Mean 100, standard deviation 10, three repeats: half the 95 % interval is 4.302653 x 10 / sqrt(3).
+    # Standard deviation of the logarithms 0.1003773, times 4.302653 x sqrt(1 + 1/3): a factor of exp(0.498702).
     rate = measured_rate([repeat(90), repeat(100), repeat(110)])
     assert rate.samples_per_second == pytest.approx(100)
-    assert rate.high_samples_per_second == pytest.approx(100 + 24.8414, abs=1e-3)
-    assert rate.low_samples_per_second == pytest.approx(100 - 24.8414, abs=1e-3)
+    assert rate.high_samples_per_second == pytest.approx(164.65826, abs=1e-3)
+    assert rate.low_samples_per_second == pytest.approx(60.73184, abs=1e-3)
     assert rate.degrees_of_freedom == 2
     apart = measured_rate([repeat(10), repeat(190)])
-    assert apart.low_samples_per_second == pytest.approx(0.1)
+    assert (apart.low_samples_per_second, apart.high_samples_per_second) == pytest.approx((0.1, 100_000))
 
 
 def test_one_repeat_has_the_interval_of_its_steps():

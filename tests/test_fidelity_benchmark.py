@@ -31,11 +31,11 @@ def test_a_host_of_half_the_speed_changes_the_reported_rate_and_not_the_one_at_e
 
 
 def test_a_long_run_is_compared_with_the_pooled_rate_of_the_short_ones_and_its_interval(bench):
-    # rates 4 and 6: mean 5, t(0.975, 1 degree of freedom) = 12.706, half width 12.706 * sqrt(2) * sqrt(1.5) = 22.008
+    # rates 4 and 6: mean 5, t(0.975, 1) = 12.7062, times ln 1.5 / sqrt(2) times sqrt(1.5): a factor of exp(4.461696)
     short = [repeat((2.5,), (0.5,)), repeat((10 / 6,), (0.5,))]
     found = bench.compare(short, repeat((2.0,), (0.5,)), bench.throughput)
-    assert (found.short, found.low, found.long) == pytest.approx((5.0, 0.0, 5.0))
-    assert found.high == pytest.approx(5 + 22.008, abs=1e-3)
+    assert (found.short, found.low, found.long) == pytest.approx((5.0, 0.0577139, 5.0), rel=1e-5)
+    assert found.high == pytest.approx(433.17155, rel=1e-5)
     assert (found.inside, found.error) == (True, pytest.approx(0))
     assert not bench.Comparison(5.0, 4.9, 5.1, 4.0).inside
     assert bench.Comparison(5.0, 4.9, 5.1, 4.0).error == pytest.approx(0.25)

@@ -38,9 +38,10 @@ def test_interval_of_three_values_uses_students_t():
 
 
 def test_a_further_run_is_less_certain_than_the_mean_of_those_seen():
-    # sd 1: t(0.975, 2) = 4.30265 times sqrt(1 + 1/3) = 1.154701 is 4.96827; of the mean alone it would be 2.48414
+    # The logarithms' sd 0.01 times t(0.975, 2) = 4.30265 times sqrt(1 + 1/3) = 1.154701 is 0.0496846, a factor of
+    # 1.0509396; of the mean alone it would be half of that: 1.0251534.
     mean, low, high = pooled_rate([99.0, 100.0, 101.0], step_half_width=0.0)
-    assert (mean, low, high) == pytest.approx((100.0, 95.03173, 104.96827), abs=1e-4)
+    assert (mean, low, high) == pytest.approx((100.0, 95.152947, 105.09396), abs=1e-4)
 
 
 def test_the_interval_of_three_repeats_holds_the_next_run_19_times_in_20():
@@ -109,7 +110,8 @@ def test_summary_pools_the_good_repeats_and_leaves_out_the_failed_one():
     summary = summarize(Measurement(outcome="ok", source="measured", detected=None, repeats=(*good, bad)))
     assert summary.repeats_ok == 2
     assert summary.samples_per_second == 150.0  # mean of 100 and 200
-    assert summary.samples_per_second_low == 0.0  # the t-interval of two repeats goes below nought: cut
+    # sd ln 2 / sqrt(2), t(0.975, 1) = 12.7062, sqrt(1.5): 150 / exp(7.62732). Two repeats tell next to nothing.
+    assert summary.samples_per_second_low == pytest.approx(0.0730447, rel=1e-5)
     assert summary.step_time_median_s == 0.75
     assert summary.data_wait_share == pytest.approx(0.3 / 3.0)
     assert summary.setup_s == 4.0  # median of 3 and 5

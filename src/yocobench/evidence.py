@@ -24,6 +24,9 @@ from yocobench.tracking import RecordedCurve, RecordedOutcome, RecordedRepeat
 REFERENCE: Precision = "fp32"
 """The precision whose loss curves the others are judged by."""
 
+FARTHEST = 1000.0
+"""No machine is so many times faster or slower than it was: what two repeats that differ widely would allow."""
+
 
 def may_pass(outcome: Outcome, num_repeats: int) -> bool:
     """Does that outcome say nothing of the instance type, so that another attempt may end otherwise?
@@ -130,8 +133,8 @@ def rate_over(rates: Sequence[float], step_half_width: float, source: Source) ->
     mean, low, high = pooled_rate(rates, step_half_width)
     return Rate(
         samples_per_second=mean,
-        low_samples_per_second=max(low, mean * 1e-3),
-        high_samples_per_second=high,
+        low_samples_per_second=max(low, mean / FARTHEST),
+        high_samples_per_second=min(high, mean * FARTHEST),
         source=source,
         degrees_of_freedom=len(rates) - 1 or None,
         calibrated_on=f"{len(rates)} repeat(s)",

@@ -58,25 +58,21 @@ def _t(degrees_of_freedom: float) -> float:
 
 def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
     """Mean and its 95 % t-interval. One value: the interval is unbounded (0 to infinity)."""
-    return _about_mean(values, 1 / len(values))
-
-
-def prediction_interval(values: Sequence[float]) -> tuple[float, float, float]:
-    """Mean, and where one further value lies with 95 %: t sd sqrt(1 + 1/n) to either side.
-
-    (Hahn & Meeker, Statistical Intervals, 1991, section 4.7.) One value: unbounded.
-    """
-    return _about_mean(values, 1 + 1 / len(values))
-
-
-def _about_mean(values: Sequence[float], variances: float) -> tuple[float, float, float]:
-    """Mean and Student's t-interval about it, for an error of so many times the values' variance."""
-    array = np.asarray(values, dtype=float)
-    mean = float(array.mean())
-    if len(array) == 1:
+    assert values
+    mean = float(np.mean(values))
+    if len(values) == 1:
         return mean, 0.0, math.inf
-    half = float(_t(len(array) - 1) * array.std(ddof=1) * math.sqrt(variances))
+    half = float(_t(len(values) - 1) * np.std(values, ddof=1) / math.sqrt(len(values)))
     return mean, mean - half, mean + half
+
+
+def prediction_half_width(values: Sequence[float]) -> float:
+    """How far one further value may lie from the mean of these (two at least), with 95 %: t sd sqrt(1 + 1/n).
+
+    (Hahn & Meeker, Statistical Intervals, 1991, section 4.7.)
+    """
+    assert len(values) > 1
+    return float(_t(len(values) - 1) * np.std(values, ddof=1) * math.sqrt(1 + 1 / len(values)))
 
 
 def relative_half_width(step_times_s: Sequence[float]) -> float:
@@ -131,12 +127,14 @@ def pooled_rate(rates: Sequence[float], step_half_width: float) -> tuple[float, 
     """Mean rate of several repeats, and the 95 % interval for one further run's; of one repeat, what its steps give.
 
     Of a further run, not of the mean: the job is one run, with a process and a phase of the machine of its own, and
-    more repeats do not make those any more alike.
+    more repeats do not make those any more alike. By the logarithms of the rates: no run is slower than nothing, and
+    the decision's draws are log-normal too.
     """
-    mean, low, high = prediction_interval(rates)
+    mean = float(np.mean(rates))
     if len(rates) == 1:
-        low, high = mean / (1 + step_half_width), mean * (1 + step_half_width)
-    return mean, max(low, 0.0), high
+        return mean, mean / (1 + step_half_width), mean * (1 + step_half_width)
+    factor = math.exp(prediction_half_width(np.log(rates).tolist()))
+    return mean, mean / factor, mean * factor
 
 
 def summarize(measurement: Measurement) -> Summary:

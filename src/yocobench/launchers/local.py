@@ -71,8 +71,7 @@ class LocalLauncher(Launcher):
         if self.only is None and (measured := turns.whole(spec, root)) is not None:
             self._taken = turns.path_of(spec, root)
             return measured
-        with stop_requests() as stop:
-            return self._measure(spec, root, detected, report, stop)
+        return self._measure(spec, root, detected, report)
 
     def waits(self, spec: CellSpec, root: Path) -> bool:
         """Measured in turn, and not recorded yet."""
@@ -99,12 +98,19 @@ class LocalLauncher(Launcher):
             return turns.take(here, one, root, stop)
 
     def _measure(
-        self, spec: CellSpec, root: Path, detected: Detected, report: Callable[[Progress], None], stop: list[int]
+        self,
+        spec: CellSpec,
+        root: Path,
+        detected: Detected | None,
+        report: Callable[[Progress], None],
+        asked: list[int] | None = None,
     ) -> Measurement:
+        """`asked`: signals that somebody else collects; null: they are collected here."""
         if spec.processes % self.boxes:
             raise ValueError(f"workload.processes ({spec.processes}) cannot be shared by launcher.boxes ({self.boxes})")
         repeats: list[RepeatResult] = []
-        with Sampler(SAMPLE_EVERY_S) as sampler:
+        signals = stop_requests() if asked is None else contextlib.nullcontext(asked)
+        with Sampler(SAMPLE_EVERY_S) as sampler, signals as stop:
             for number in range(spec.protocol.repeats) if self.only is None else [self.only]:
                 found = self._fitting(spec, number, root, report, stop)
                 if found is None:
