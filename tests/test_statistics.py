@@ -49,7 +49,7 @@ def test_the_interval_of_three_repeats_holds_the_next_run_19_times_in_20():
     inside = [low <= row[3] <= high for row in draws for _, low, high in [pooled_rate(row[:3], 0.0)]]
     assert np.mean(inside) == pytest.approx(0.95, abs=0.01)  # 0.0034 is one standard error
     # By the interval of the mean it would be 0.835: P(|t(2)| < 4.30265 / sqrt(3) / sqrt(4/3))
-    of_mean = [low <= row[3] <= high for row in draws for _, low, high in [mean_interval(row[:3])]]
+    of_mean = [low <= row[3] <= high for row in draws for _, low, high in [mean_interval(row[:3].tolist())]]
     assert np.mean(of_mean) == pytest.approx(0.835, abs=0.02)
 
 
