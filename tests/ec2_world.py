@@ -26,10 +26,10 @@ from yocobench.aws.ledger import Ledger
 from yocobench.bench import hardware
 from yocobench.bench.measurement import Measurement
 from yocobench.launchers import ec2, ec2_box
-from yocobench.launchers.base import Progress
 from yocobench.plan import PlannedCell
 from yocobench.receipt import Provenance, Receipt
 from yocobench.schema import CellSpec, Instance
+from yocobench.telling import Progress
 
 BUCKET = "a-bucket-for-tests"
 TOY = """

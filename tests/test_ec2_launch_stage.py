@@ -13,7 +13,7 @@ from hydra import compose, initialize_config_dir
 from aws_stand_in import aws_account  # noqa: F401
 from ec2_world import HURRY, PROTOCOL, World, ec2_world, git_checkout, s3_bucket, until  # noqa: F401
 from selection_cases import candidate
-from yocobench import compare, config, estimates, launch, receipt, worth
+from yocobench import config, estimates, gathering, launch, receipt, worth
 from yocobench.bench.measurement import Measurement, RepeatResult
 from yocobench.candidates import terms
 from yocobench.plan import PlannedCell
@@ -81,8 +81,8 @@ def test_a_box_that_cannot_win_any_more_is_ended_and_not_started_again(world: Wo
         candidate("c8i.8xlarge", 30, "1.49936", **toy),
     ]
     monkeypatch.setattr(estimates, "calibration", lambda _root: None)
-    found = compare.Gathered(terms(cfg, config.workload("toy")), known, {}, [])
-    monkeypatch.setattr(compare, "gather", lambda *_: [found])
+    found = gathering.Gathered(terms(cfg, config.workload("toy")), known, {}, [])
+    monkeypatch.setattr(gathering, "gather", lambda *_: [found])
     world.boxes.faults = {"c7i.8xlarge": "hang"}
     slow = world.boxes.folder / "slow"
     slow.touch()

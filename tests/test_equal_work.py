@@ -10,7 +10,7 @@ import pytest
 import examples
 from plan_cases import TOY, forget
 from test_candidates import prices
-from yocobench import compare, config
+from yocobench import config, gathering
 from yocobench.bench import hardware
 from yocobench.estimate.calibration import Calibration
 from yocobench.plan import plan_cell
@@ -120,7 +120,7 @@ def test_a_run_with_precision_fp32_is_the_reference_of_its_workload_and_is_not_r
         made = examples.receipt(runs, "g5.xlarge")
         open_store(tracked).log_receipt(made.model_copy(update={"spec": spec, "cell_key": spec.key}), None, ())
     cfg = Config.model_construct(**dict(study))
-    (found,) = compare.gather(cfg, tracked, prices(), Calibration())
+    (found,) = gathering.gather(cfg, tracked, prices(), Calibration())
     assert [one.instance for one in found.candidates] == ["m5a.large", "g5.xlarge"]
     assert found.candidates[1].equal_work is False
     assert found.candidates[1].rate.samples_per_second == 200

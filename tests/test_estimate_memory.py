@@ -102,11 +102,12 @@ def test_sixteen_bits_halve_what_an_item_keeps_but_add_copies_of_the_weights():
     assert low.fixed_bytes > wide.fixed_bytes
 
 
-def test_the_global_batch_is_split_by_powers_of_two_only():
+def test_each_split_is_the_largest_proper_divisor_of_the_one_before():
     assert memory.splits(24) == [24, 12, 6, 3, 1]
     assert memory.splits(7) == [7, 1]
     assert memory.splits(100) == [100, 50, 25, 5, 1]
     assert memory.splits(8) == [8, 4, 2, 1]
+    assert memory.splits(999_999_937) == [999_999_937, 1]  # a prime, and no search through all that is below it
 
 
 def test_the_largest_split_that_leaves_headroom_is_taken():

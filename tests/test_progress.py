@@ -7,8 +7,8 @@ import io
 from rich.console import Console
 
 from yocobench import progress as shown
-from yocobench.launchers.base import BoxState, Progress
 from yocobench.progress import Reporter, Screen
+from yocobench.telling import BoxState, Progress
 
 
 def lines(*reports: Progress, terminal: bool = False) -> list[str]:

@@ -10,9 +10,9 @@ import examples
 from yocobench import config, receipt
 from yocobench.bench.measurement import Measurement
 from yocobench.launchers import build_launcher
-from yocobench.launchers.base import Progress
 from yocobench.launchers.replay import ReplayLauncher
 from yocobench.receipt import Receipt
+from yocobench.telling import Progress
 
 FOLDER = "results/receipts"
 

@@ -9,6 +9,7 @@ import yaml
 
 from yocobench.bench.workloads import build_workload
 from yocobench.bench.workloads.base import Workload
+from yocobench.estimate import traces
 from yocobench.schema import WorkloadConfig
 
 MODULE = '''
@@ -40,6 +41,22 @@ class Line(Workload):
 
     def samples_per_item(self):
         return 1
+
+class Empty(Line):
+    samples = 0
+
+    def samples_per_item(self):
+        return self.samples
+
+class Wordy(Empty):
+    samples = "one"
+
+class Peeking(Line):
+    """Its loss depends on a value."""
+
+    def loss(self, model, batch):
+        error = super().loss(model, batch)
+        return error if error.item() > 1 else 2 * error
 
 class Half(Workload):
     def build(self):
@@ -105,7 +122,7 @@ def test_a_package_that_is_not_importable_says_how_to_make_it_so():
     ("target", "message"),
     [
         ("ourteam_models.lime.Line", r"no module 'ourteam_models.lime'"),
-        ("ourteam_models.line.Lime", r"ourteam_models.line has no 'Lime'. Workloads in it: Line$"),
+        ("ourteam_models.line.Lime", r"line has no 'Lime'. Workloads in it: Empty, Line, Peeking, Wordy$"),
         ("ourteam_models.line.NOT_A_WORKLOAD", r"is not a Workload; derive it from yocobench.bench.workloads.base"),
         ("ourteam_models.line.Half", r"does not define batches, example_batch, loss, samples_per_item"),
         ("ourteam_models.needy.Line", r"needs the module 'a_library_that_nobody_has', which is not installed"),
@@ -124,6 +141,20 @@ def test_arguments_that_the_class_does_not_take_are_listed_against_those_it_does
         build_workload(config(args={"width": 2, "widht": 2}))
     with pytest.raises(ValueError, match=r"missing a required argument: 'width'"):
         build_workload(config(args={}))
+
+
+@pytest.mark.usefixtures("package")
+@pytest.mark.parametrize(("name", "got"), [("Empty", "0"), ("Wordy", "'one'")])
+def test_items_without_samples_are_refused_before_anything_runs(name: str, got: str):
+    said = rf"^conf/workload/line.yaml: samples_per_item\(\) of ourteam_models.line.{name} must be .* \(got {got}\)$"
+    with pytest.raises(ValueError, match=said):
+        build_workload(config(_target_=f"ourteam_models.line.{name}"))
+
+
+@pytest.mark.usefixtures("package", "project")
+def test_a_model_that_cannot_be_traced_names_its_file():
+    with pytest.raises(ValueError, match=r"^conf/workload/line.yaml: Linear cannot be traced on the meta device: "):
+        traces.trace(config(_target_="ourteam_models.line.Peeking"), 2, low_precision=False)
 
 
 @pytest.mark.usefixtures("package")

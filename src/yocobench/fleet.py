@@ -17,11 +17,12 @@ from pathlib import Path
 from yocobench import config
 from yocobench.bench.measurement import Measurement
 from yocobench.launchers import build_launcher
-from yocobench.launchers.base import NotWanted, Progress
+from yocobench.launchers.base import NotWanted
 from yocobench.paths import relative
 from yocobench.plan import PlannedCell
 from yocobench.progress import Screen
 from yocobench.schema import CellSpec, Instance, LauncherConfig
+from yocobench.telling import Progress
 
 
 @dataclass

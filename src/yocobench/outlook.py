@@ -23,7 +23,7 @@ from yocobench.selection.decision import Decision
 from yocobench.selection.model import Candidate
 
 if TYPE_CHECKING:
-    from yocobench.compare import Gathered
+    from yocobench.gathering import Gathered
 
 
 class Outlook:
@@ -35,11 +35,11 @@ class Outlook:
 
     def learn(self, spec: CellSpec, measurement: Measurement) -> dict[str, Decision]:
         """The decisions, by workload, once this is known. Raises ValueError, OSError where `compare` would."""
-        from yocobench import compare, estimates, pricelist  # torch and MLflow, for those who need them
+        from yocobench import estimates, gathering, pricelist  # torch and MLflow, for those who need them
 
         if self._gathered is None:
             snapshot = pricelist.load(self.root / pricelist.SNAPSHOT)
-            found = compare.gather(self.cfg, self.root, snapshot, estimates.calibration(self.root))
+            found = gathering.gather(self.cfg, self.root, snapshot, estimates.calibration(self.root))
             self._gathered = dict(zip(self.cfg.workloads, found, strict=True))
         one = self._gathered[spec.workload.name]
         one.candidates[:] = [with_measured(known, spec, measurement, one.references) for known in one.candidates]

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, TaskProgressColumn, TextColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
 
-from yocobench.launchers.base import Progress
+from yocobench.telling import Progress
 
 PLAIN_EVERY_S = 15.0
 COLUMNS = ("box", "zone", "phase", "rate", "seconds", "USD so far", "at worst")

@@ -13,8 +13,8 @@ from pydantic import ValidationError
 from yocobench.aws import boxes, mailbox, session
 from yocobench.aws.ledger import Entry, now
 from yocobench.bench.measurement import Outcome
-from yocobench.launchers.base import BoxState, Progress
 from yocobench.schema import Frozen
+from yocobench.telling import BoxState, Progress
 
 NEW_BOX_S = 60.0
 """EC2 may not know a box yet that it has just started."""

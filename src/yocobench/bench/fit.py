@@ -6,6 +6,8 @@ that failed to allocate holds memory that the next try would miss. The global ba
 
 from __future__ import annotations
 
+import math
+
 from yocobench.bench.measurement import RepeatResult
 from yocobench.schema import CellSpec
 
@@ -29,9 +31,10 @@ def smaller(spec: CellSpec) -> CellSpec | None:
 
 
 def next_smaller(micro_batch_size: int) -> int:
-    """The largest proper divisor: half where it is even."""
+    """The largest proper divisor: half where it is even, 1 of a prime."""
     assert micro_batch_size > 1
-    return micro_batch_size // next(n for n in range(2, micro_batch_size + 1) if micro_batch_size % n == 0)
+    smallest = next((n for n in range(2, math.isqrt(micro_batch_size) + 1) if micro_batch_size % n == 0), None)
+    return micro_batch_size // smallest if smallest else 1
 
 
 def at(spec: CellSpec, micro_batch_size: int) -> CellSpec:

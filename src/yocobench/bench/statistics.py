@@ -11,7 +11,6 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import special
 
 from yocobench.bench.measurement import Measurement, RepeatResult
 from yocobench.schema import Frozen
@@ -52,7 +51,9 @@ class Summary(Frozen):
 
 
 def _t(degrees_of_freedom: float) -> float:
-    """Student's t at the confidence level, two-sided. From scipy.special: scipy.stats takes a second to import."""
+    """Student's t at the confidence level, two-sided."""
+    from scipy import special  # half a second, for commands that ask for an interval; scipy.stats takes a second more
+
     return float(special.stdtrit(degrees_of_freedom, (1 + CONFIDENCE) / 2))
 
 

@@ -118,8 +118,6 @@ def build(
     trace.facts["threads"] = device.prepare(spec.workload.threads)
     workload = build_workload(spec.workload)
     samples_per_item = workload.samples_per_item()
-    if not samples_per_item > 0:
-        raise ValueError(f"samples_per_item() of {type(workload).__name__} must be above 0 (got {samples_per_item})")
     trace.facts["available_memory_bytes"] = device.available_memory_bytes()
     device.reset_peak_memory()
     trace.facts["runtime_memory_bytes"] = device.peak_memory_bytes()

@@ -54,7 +54,11 @@ def _trace(workload_json: str, micro_batch_size: int, low_precision: bool) -> Tr
     from yocobench.bench.workloads import build_workload
     from yocobench.estimate.trace import trace_workload
 
-    found = trace_workload(build_workload(workload), micro_batch_size, low_precision)
+    built = build_workload(workload)
+    try:
+        found = trace_workload(built, micro_batch_size, low_precision)
+    except ValueError as error:
+        raise ValueError(f"conf/workload/{workload.name}.yaml: {error}") from error
     with contextlib.suppress(OSError):  # a cache that cannot be written costs seconds, not the answer
         write_atomic(path, json.dumps(dataclasses.asdict(found)))
     return found

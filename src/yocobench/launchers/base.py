@@ -5,55 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 from yocobench.bench.measurement import Measurement
 from yocobench.schema import CellSpec, Instance
-
-
-@dataclass(frozen=True)
-class BoxState:
-    """A machine that is paid for."""
-
-    zone: str | None
-    """Null: none was found yet."""
-    alive_s: float
-    """Since its launch."""
-    usd: float
-    """So far."""
-    worst_usd: float
-    """What is reserved for it."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What a running cell tells: shown, never recorded."""
-
-    phase: str
-    """setup, warm-up, measure, evaluate; launchers add their own (boot ...)."""
-    repeat: int
-    repeats: int
-    step: int | None = None
-    fraction: float | None = None
-    """Share of the repeat that is done, in [0, 1]."""
-    samples_per_second: float | None = None
-    remaining_s: float | None = None
-    box: BoxState | None = None
-    """Of a launcher that pays for a machine."""
-
-    def text(self, unit: str) -> str:
-        """Phase, rate, time left and money in words."""
-        parts = [f"repeat {self.repeat + 1} of {self.repeats}", self.phase]
-        if self.samples_per_second is not None:
-            parts.append(f"{self.samples_per_second:,.0f} {unit}s/s")
-        if self.remaining_s is not None:
-            parts.append(f"{self.remaining_s:.0f} s left in this repeat at most")
-        if self.box is not None:
-            parts.append(f"{self.box.usd:.3f} of at most {self.box.worst_usd:.2f} USD")
-        return ", ".join(parts)
-
+from yocobench.telling import Progress
 
 Show = Callable[[CellSpec], AbstractContextManager[Callable[[Progress], None]]]
 """A display of one cell's progress, for as long as it is entered."""

@@ -21,10 +21,11 @@ from yocobench.aws.ec2_settings import Ec2Settings
 from yocobench.aws.launch_plan import LaunchPlan
 from yocobench.aws.ledger import Entry, Ledger, OverCap, new_run_id, now
 from yocobench.bench.measurement import Measurement
-from yocobench.launchers.base import Launcher, NotWanted, Progress, Show
+from yocobench.launchers.base import Launcher, NotWanted, Show
 from yocobench.launchers.ec2_box import BoxRun, expiry, nothing, resumable
 from yocobench.launchers.local import LocalLauncher
 from yocobench.schema import CellSpec, Instance
+from yocobench.telling import Progress
 
 
 class Ec2Launcher(Launcher):

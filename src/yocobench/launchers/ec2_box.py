@@ -15,8 +15,9 @@ from yocobench.aws.ec2_settings import Ec2Settings
 from yocobench.aws.launch_plan import END_ALLOWANCE_S, LaunchPlan
 from yocobench.aws.ledger import Entry, Ledger, now
 from yocobench.bench.measurement import Measurement, Outcome
-from yocobench.launchers.base import NotWanted, Progress
+from yocobench.launchers.base import NotWanted
 from yocobench.schema import CellSpec, Instance
+from yocobench.telling import Progress
 
 NOT_ITS_END = ("ok", "unmeasured", "interrupted")
 """Measured, not wanted any more, stopped by the user: no failure of the box that a receipt must state."""

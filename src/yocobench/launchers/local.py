@@ -27,10 +27,11 @@ from yocobench.bench.measurement import Detected, Measurement, RepeatResult
 from yocobench.bench.system import Sampler, oom_kills
 from yocobench.bench.versions import versions
 from yocobench.launchers import endings, turns
-from yocobench.launchers.base import Launcher, Progress, Show
+from yocobench.launchers.base import Launcher, Show
 from yocobench.launchers.signals import stop_requests
 from yocobench.paths import relative
 from yocobench.schema import CellSpec, Instance
+from yocobench.telling import Progress
 
 GRACE_S = 20.0  # from SIGTERM to SIGKILL: time to write the partial result
 SAMPLE_EVERY_S = 2.0

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from yocobench import receipt
 from yocobench.bench.measurement import Measurement
-from yocobench.launchers.base import Launcher, Progress
+from yocobench.launchers.base import Launcher
 from yocobench.schema import CellSpec, Instance
+from yocobench.telling import Progress
 
 WORDS = {"dataset_path": "dataset", "dataset_items": "dataset", "dataset_md5": "dataset", "code_md5": "code"}
 

@@ -25,7 +25,7 @@ class WorkloadConfig(Stated):
     global_batch_size: PositiveInt
     """Items (sequences or images) per optimiser step; the same on every instance type."""
     micro_batch_size: PositiveInt | None = None
-    """Items per forward pass; null: the largest power-of-two split of the global batch that fits in memory."""
+    """Items per forward pass; null: the largest split of the global batch that fits in memory."""
     threads: PositiveInt | None = None
     """CPU threads of a training process; null: one for each physical core, shared between the box's processes."""
     processes: PositiveInt | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import math
 from types import ModuleType
 from typing import Any
 
@@ -15,7 +16,8 @@ def build_workload(config: WorkloadConfig) -> Workload:
     """The workload of conf/workload/<name>.yaml: its `_target_`, in this package or the user's, called with `args`.
 
     Raises ValueError, naming the file: no such module or class, a class that is no Workload or leaves methods out,
-    arguments that it does not take. An error inside the user's own module passes through with its traceback.
+    arguments that it does not take, items without samples. An error inside the user's own module passes through with
+    its traceback.
     """
     where = f"conf/workload/{config.name}.yaml"
     found = _find(config.target, where)
@@ -31,7 +33,11 @@ def build_workload(config: WorkloadConfig) -> Workload:
     except TypeError as error:
         accepted = ", ".join(str(parameter) for parameter in signature.parameters.values()) or "none"
         raise ValueError(f"{where}: args: {error}. Accepted by {config.target}: {accepted}") from None
-    return found(**config.args)
+    workload: Workload = found(**config.args)
+    samples = workload.samples_per_item()
+    if not (isinstance(samples, int | float) and 0 < samples < math.inf):
+        raise ValueError(f"{where}: samples_per_item() of {config.target} must be a number above 0 (got {samples!r})")
+    return workload
 
 
 def _find(target: str, where: str) -> Any:
