@@ -16,6 +16,7 @@ from rich.table import Table
 
 from yocobench.bench import hardware
 from yocobench.bench.versions import versions
+from yocobench.paths import relative
 
 BENCHMARKS = {
     "detector": "the detector's step against torch's own layers, eager, fp32",
@@ -29,7 +30,7 @@ BENCHMARKS = {
 
 
 def main() -> int:
-    """Print the table; exit status 1 when a target is missed."""
+    """Print the table; exit status 1 when a target is missed, 2 when a benchmark could not run."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}; none: all")
     names = parser.parse_args().names or list(BENCHMARKS)
@@ -42,17 +43,23 @@ def main() -> int:
     table = Table(title=f"{where}, {dt.date.today()}", title_justify="left")
     for column in ("benchmark", "what", "value", "against", "ratio", "target", "met"):
         table.add_column(column, overflow="fold")
-    missed = False
+    missed = failed = False
     for name in names:
         print(f"{name}: {BENCHMARKS[name]} ...", file=sys.stderr)
-        for one in importlib.import_module(f"benchmarks.{name}").results():
+        try:
+            found = importlib.import_module(f"benchmarks.{name}").results()
+        except ValueError as error:  # something that it needs is not here
+            print(f"{name}: {relative(error)}", file=sys.stderr)
+            failed = True
+            continue
+        for one in found:
             ratio = "" if one.ratio is None else f"{one.ratio:.3f}"
             met = "?" if one.met is None and one.target else "" if one.met is None else "yes" if one.met else "NO"
             print(f"  {one.what}: {one.value}; {one.against}", file=sys.stderr)
             table.add_row(name, one.what, one.value, one.against, ratio, one.target, met)
             missed |= one.met is False
     (Console() if sys.stdout.isatty() else Console(width=200)).print(table)
-    return int(missed)
+    return 2 if failed else int(missed)
 
 
 if __name__ == "__main__":

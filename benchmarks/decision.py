@@ -1,6 +1,6 @@
 """How good is the rule? Regret and money spent measuring, on run times that others published.
 
-    python benchmarks/decision.py            # half a minute of one core; prints markdown
+    python -m benchmarks.decision            # half a minute of one core; prints markdown
 
 Each table holds one number per (job, machine): the truth. The rule starts with one measurement (the machine that is
 the cheapest by the hour), estimates the others from the other jobs of the table (`Estimator` below; jobs of the same

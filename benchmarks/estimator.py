@@ -1,4 +1,4 @@
-"""Error and interval coverage of the estimator on published training throughput: `python benchmarks/estimator.py`.
+"""Error and interval coverage of the estimator on published training throughput: `python -m benchmarks.estimator`.
 
 A pair is two devices with one model, in one source and one precision; its error is that of the estimated ratio of their
 throughputs. A third of the models of each kind and of the devices of each architecture are kept aside by rule (every
@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from estimator_data import Model, Pair, Row, aside, errors, pairs, published
+from benchmarks.estimator_data import Model, Pair, Row, aside, errors, pairs, published
 
 from yocobench.estimate.constants import FITTED, PRIOR, PRIOR_SPREAD, Constants
 from yocobench.estimate.interval import SIGMA, Z90

@@ -16,15 +16,13 @@ from typing import Any
 
 import numpy as np
 
+from yocobench.estimate.constants import Constants
+from yocobench.estimate.device import from_chip
+from yocobench.estimate.operations import Trace
+from yocobench.estimate.roofline import step_time
+from yocobench.schema import Chip
+
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))
-
-from yocobench.estimate.constants import Constants  # noqa: E402
-from yocobench.estimate.device import from_chip  # noqa: E402
-from yocobench.estimate.operations import Trace  # noqa: E402
-from yocobench.estimate.roofline import step_time  # noqa: E402
-from yocobench.schema import Chip  # noqa: E402
-
 CACHE = HERE.parent / "mlruns" / "cache" / "estimator-traces.pkl"
 KIND = {"resnet": "convolutional", "resnext": "convolutional", "se-resnext": "convolutional", "ssd": "convolutional",
         "efficientnet": "depthwise", "unet": "convolutional", "waveglow": "convolutional", "bert": "transformer",
@@ -130,8 +128,8 @@ def aside(names: dict[str, str]) -> set[str]:
 
 
 def trace_row(key: tuple[str, int, bool]) -> Trace:
-    import published_models
     import torch
+    from benchmarks import published_models
 
     from yocobench.estimate.trace import trace_module
 

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from models_images import SSD, UNet, WaveGlow, classifier, cross_entropy, efficientnet, mean_square, resnet
-from models_sequences import GNMT, NCF, Tacotron, ViT, bert, mpt, tokens, transformer_xl
+from benchmarks.models_images import SSD, UNet, WaveGlow, classifier, cross_entropy, efficientnet, mean_square, resnet
+from benchmarks.models_sequences import GNMT, NCF, Tacotron, ViT, bert, mpt, tokens, transformer_xl
 from torch import Tensor, nn
 
 Made = tuple[nn.Module, Callable[[nn.Module, Any], Tensor], Any]

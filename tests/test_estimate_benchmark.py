@@ -1,36 +1,32 @@
 """The published data behind the estimator's benchmark, and a few of its ratios."""
 
 import math
-import sys
-from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
-
-import estimator
-from estimator_data import Row, aside, chips, pairs, published, trace_row
-
+import benchmark_modules
 from yocobench.estimate.device import from_chip
 from yocobench.estimate.roofline import step_time
 
+estimator, data = benchmark_modules.load("estimator"), benchmark_modules.load("estimator_data")
+
 
 def test_every_row_names_a_known_device_and_kind_of_model():
-    described = chips()
-    rows = published()
+    described = data.chips()
+    rows = data.published()
     assert len(rows) > 400
     assert {row.device for row in rows} <= described.keys()
     assert {row.kind for row in rows} >= {"convolutional", "transformer", "recurrent", "language model"}
 
 
 def test_the_held_out_third_is_by_rule():
-    assert aside({"b": "x", "a": "x", "c": "x", "d": "x", "e": "x", "z": "y"}) == {"b", "e"}
+    assert data.aside({"b": "x", "a": "x", "c": "x", "d": "x", "e": "x", "z": "y"}) == {"b", "e"}
 
 
 def test_no_held_out_model_or_device_is_fitted_on():
-    rows = published()
-    kept = estimator.split(rows, chips())
-    fitted = [p for p in pairs(rows) if kept.part(p) == "fitted on"]
+    rows = data.published()
+    kept = estimator.split(rows, data.chips())
+    fitted = [p for p in data.pairs(rows) if kept.part(p) == "fitted on"]
     assert len(fitted) > 200
     seen = {row for p in fitted for row in (p.a, p.b)}
     assert not {row.name for row in seen} & kept.models
@@ -38,10 +34,10 @@ def test_no_held_out_model_or_device_is_fitted_on():
 
 
 def test_a_pair_compares_two_devices_inside_one_source_and_model():
-    one = Row("g", "m", True, "A", 1, 1, 10.0, "images/s")
-    other = Row("g", "m", True, "B", 1, 1, 20.0, "images/s")
-    elsewhere = Row("h", "m", True, "B", 1, 1, 20.0, "images/s")
-    (pair,) = pairs([one, other, elsewhere])
+    one = data.Row("g", "m", True, "A", 1, 1, 10.0, "images/s")
+    other = data.Row("g", "m", True, "B", 1, 1, 20.0, "images/s")
+    elsewhere = data.Row("h", "m", True, "B", 1, 1, 20.0, "images/s")
+    (pair,) = data.pairs([one, other, elsewhere])
     assert pair.measured == pytest.approx(math.log(0.5))
 
 
@@ -55,6 +51,6 @@ def test_a_pair_compares_two_devices_inside_one_source_and_model():
     ],
 )
 def test_known_ratios_are_met_within_a_quarter(model, batch, faster, slower, measured):
-    trace, described = trace_row((model, batch, True)), chips()
+    trace, described = data.trace_row((model, batch, True)), data.chips()
     seconds = [step_time(trace, from_chip(described[name], "fp16")).total_s for name in (slower, faster)]
     assert seconds[0] / seconds[1] == pytest.approx(measured, rel=0.25)

@@ -1,6 +1,6 @@
 """Every number of the estimator that is neither a fact of a device nor measured here, with its origin.
 
-`Constants` holds what `python benchmarks/estimator.py --fit` fits on the training part of published cross-device
+`Constants` holds what `python -m benchmarks.estimator --fit` fits on the training part of published cross-device
 measurements; the rest is stated with its reason.
 """
 
@@ -75,7 +75,7 @@ FITTED = Constants(
     matmul=0.892, conv=0.981, attention=0.689, recurrent=0.934, tile=29.378, bandwidth=0.353, cache_speedup=2.933,
     vector=7.331, pj_per_flop=3.206, pj_per_byte=85.735, level=0.55, kernel_us=4.0, launch_us=4.5,
 )  # fmt: skip
-"""`python benchmarks/estimator.py --fit` on 2026-11-23: 283 training pairs, median error of the ratio 9.1 %; on 1,354
+"""`python -m benchmarks.estimator --fit` on 2026-11-23: 283 training pairs, median error of the ratio 9.1 %; on 1,354
 pairs held out 8.9 %, mean 12.4 %."""
 
 # --- accelerators -----------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """How far an estimate may be off: log-normal, and wider with every step away from what was measured.
 
-The spreads are fitted by `python benchmarks/estimator.py --fit` where published data reach, and stated otherwise. They
+The spreads are fitted by `python -m benchmarks.estimator --fit` where published data reach, and stated otherwise. They
 also say what two estimates share. The error of a pair of devices is the difference of one error of each, so half of its
 variance belongs to either; what is left of an estimate's own variance is common to all that rest on the same. Pairs of
 one family differ by less than others: by so much less, the halves are common to the family, and likewise to the chip.
