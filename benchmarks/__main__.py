@@ -19,7 +19,7 @@ from yocobench.bench.versions import versions
 from yocobench.paths import relative
 
 BENCHMARKS = {
-    "detector": "the detector's step against torch's own layers, eager, fp32",
+    "detector": "the detector's step against the same model in torch's own layers",
     "fidelity": "the short benchmark against a long run",
     "loader": "the image loader against one made with Pillow",
     "memory": "predicted memory against the measured peak",

@@ -33,7 +33,7 @@ HOST = HostRates(
     host_id="abc", measured_at="2026-11-23T00:00:00+00:00", cpu_model="Test CPU", physical_cores=2,
     torch_version="2.13.0", gemm_fp32_flops_per_s=100e9, gemm_bf16_flops_per_s=50e9, tile=16, conv_share=0.7,
     depthwise_share=0.05, attention_share=0.3, bytes_per_s=15e9, cache_bytes_per_s=60e9, dispatch_s=2e-6,
-    decode_s_per_megapixel=0.0024,
+    product_speedup=1.5, bandwidth_speedup=1.25, decode_s_per_megapixel=0.0024,
 )  # fmt: skip
 
 

@@ -1,9 +1,13 @@
 """Devices from fact-files: what is derived, what is assumed, and when there is no number."""
 
-import pytest
+import time
 
+import pytest
+import torch
+
+from test_estimate import HOST
 from yocobench import config
-from yocobench.estimate import device
+from yocobench.estimate import calibrate, device
 from yocobench.estimate.constants import GEMM_SHARE
 from yocobench.schema import Chip
 
@@ -103,3 +107,15 @@ def test_no_rate_of_the_studys_gpus_is_assumed(name, high, low):
     made = device.from_instance(found, found.chip.precision, None)
     assert (made.high_flops_per_s, made.low_flops_per_s) == pytest.approx((high, low))
     assert made.gaps == ()
+
+
+def test_two_threads_of_one_core_count_as_what_they_reach_together():
+    """100 GFLOP/s and 15 GB/s of one thread; 1.5 and 1.25 times as much of both, where 2^0.94 cores were assumed."""
+    found = device.from_host(HOST, "fp32", "x86_64")
+    assert (found.high_flops_per_s, found.bytes_per_s) == (150e9, 18.75e9)
+
+
+@pytest.mark.parametrize("cores", [1, 2])
+def test_what_threads_do_not_share_gets_no_faster_by_them(cores):
+    assert calibrate._speedup(lambda: time.sleep(0.002), cores) == pytest.approx(1.0, abs=0.2)
+    assert torch.get_num_threads() == 1

@@ -37,7 +37,7 @@ def toys_importable():
         yield
 
 
-def spec(micro=4, protocol=None, **args):
+def spec(micro=4, protocol=None, threads=None, **args):
     return CellSpec(
         workload=WorkloadConfig(
             name="toy",
@@ -46,6 +46,7 @@ def spec(micro=4, protocol=None, **args):
             sample_unit="sample",
             global_batch_size=8,
             compile=False,
+            threads=threads,
             args=args,
         ),
         subset="smoke",
@@ -156,7 +157,7 @@ def test_out_of_memory_is_an_outcome():
 def test_a_step_that_really_runs_out_of_memory_is_tried_with_half_the_items_until_it_fits():
     # 880 MiB for the process: 8 items keep 1600, 4 keep 800 (more than nine tenths), 2 keep 400.
     few = {"warmup_steps": 1, "min_steps": 3, "max_steps": 3}  # each clears 1.6 GB of memory
-    found = measure(spec(micro=8, item_mib=200, limit_mib=880, protocol=few))
+    found = measure(spec(micro=8, item_mib=200, limit_mib=880, protocol=few, threads=1))  # a thread's stack is memory
     assert found.outcome == "ok"
     first, second = found.repeats
     fitting = first.micro_batch_size  # what else the process maps differs from run to run

@@ -2,10 +2,11 @@
 
     python -m yocobench.estimate.calibrate
 
-One thread, CPU time, the best of several tries: a busy neighbour and a slow second core distort it little, but what
-shares caches and clock with it does. At a load of 8 to 13 on two Zen 3 cores two runs differed by 16 to 18 % in
-products, depthwise convolutions and attention, and by 25 % in decoding (2026-11-30). What many cores lose is modelled
-(device.py). Kept under mlruns/calibration/, one file per host, with its date.
+One thread, CPU time, the best of several tries: a busy neighbour distorts it little, but what shares caches and clock
+with it does. At a load of 8 to 13 on two Zen 3 cores two runs differed by 16 to 18 % in products, depthwise
+convolutions and attention, and by 25 % in decoding (2026-11-30). What all cores make of it together is timed by the
+wall clock: a virtual machine may call two threads of one core two cores. Kept under mlruns/calibration/, one file per
+host, with its date.
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ from yocobench.paths import relative
 GEMM_SIZES = (64, 128, 256, 512, 1024)
 TRY_S = 0.25
 """CPU seconds that the tries of one probe take together, at least."""
+FP32_BYTES = 4
+MAIN_MEMORY = 32 * 2**20
+"""Numbers that no cache holds."""
 IMAGE_PX = 192
 """Its pixels take 111 kB: from 128 kB on malloc may take fresh pages each time, which doubles the time of decoding."""
 
@@ -78,7 +82,9 @@ def measure(host_id: str, cpu_model: str, physical_cores: int) -> HostRates:
             conv_share=conv / rate,
             depthwise_share=depthwise / rate,
             attention_share=attention / rate,
-            bytes_per_s=_bandwidth(32 * 2**20),
+            product_speedup=_speedup(_product(1024, "float32"), physical_cores),
+            bandwidth_speedup=_speedup(_addition(MAIN_MEMORY), physical_cores),
+            bytes_per_s=_bandwidth(MAIN_MEMORY),
             cache_bytes_per_s=_bandwidth(64 * 2**10),
             dispatch_s=_dispatch(),
             decode_s_per_megapixel=_decode(),
@@ -104,12 +110,33 @@ def fit_sizes(rates: dict[int, float]) -> tuple[float, float]:
 
 
 def _gemm(n: int, dtype: str) -> float:
+    return 2 * n**3 / best_s(_product(n, dtype))
+
+
+def _product(n: int, dtype: str) -> Callable[[], object]:
     import torch
 
     left = torch.randn(n, n).to(getattr(torch, dtype))
     right = torch.randn(n, n).to(getattr(torch, dtype))
     result = torch.empty_like(left)
-    return 2 * n**3 / best_s(lambda: torch.mm(left, right, out=result))
+    return lambda: torch.mm(left, right, out=result)
+
+
+def _speedup(call: Callable[[], object], cores: int) -> float:
+    """How many times as fast `cores` threads are as one: both in turn, the best of each. `cores` at most."""
+    import torch
+
+    least = dict.fromkeys((1, cores), math.inf)
+    end = time.perf_counter() + len(least) * TRY_S
+    while time.perf_counter() < end or math.inf in least.values():
+        for threads in least:
+            torch.set_num_threads(threads)
+            call()  # wakes the threads
+            start = time.perf_counter()
+            call()
+            least[threads] = min(least[threads], time.perf_counter() - start)
+    torch.set_num_threads(1)
+    return min(float(cores), least[1] / least[cores])
 
 
 def _layers() -> tuple[float, float, float]:
@@ -131,11 +158,15 @@ def _layers() -> tuple[float, float, float]:
 
 
 def _bandwidth(numbers: int) -> float:
+    return 2 * FP32_BYTES * numbers / best_s(_addition(numbers))
+
+
+def _addition(numbers: int) -> Callable[[], object]:
     import torch
 
     x = torch.ones(numbers)
     result = torch.empty_like(x)
-    return 2 * x.nbytes / best_s(lambda: torch.add(x, 1.0, out=result))
+    return lambda: torch.add(x, 1.0, out=result)
 
 
 def _dispatch() -> float:

@@ -17,14 +17,14 @@ from yocobench.bench.statistics import mean_interval
 from yocobench.receipt import write_atomic
 from yocobench.schema import AcceleratorKind, Frozen, Precision
 
-VERSION = 2
+VERSION = 3
 MAX_TAKEN = 0.9
 """Others' share of the CPU time that is believed at most: beyond it the correction would be all there is."""
 FILE = Path("mlruns") / "calibration"
 
 
 class HostRates(Frozen):
-    """What this host's CPU reaches, one thread, in CPU time: a busy neighbour slows it by what they share, no more."""
+    """What a thread of this host's CPU reaches, in CPU time: a busy neighbour slows it by what they share, no more."""
 
     version: int = VERSION
     host_id: str
@@ -44,6 +44,10 @@ class HostRates(Frozen):
     bytes_per_s: PositiveFloat
     """Read plus written, far beyond the caches."""
     cache_bytes_per_s: PositiveFloat
+    product_speedup: PositiveFloat
+    """Of products on all its cores at once over one core's, by the wall clock."""
+    bandwidth_speedup: PositiveFloat
+    """Of `bytes_per_s` likewise."""
     dispatch_s: PositiveFloat
     """One elementwise operation on four numbers."""
     decode_s_per_megapixel: PositiveFloat

@@ -240,16 +240,15 @@ def from_cpu(
 
 def from_host(host: HostRates, precision: Precision, arch: str) -> Device:
     """The calibrated host itself: its own measured rates, all of its cores."""
-    scaled = host.physical_cores**CPU_SCALING_EXPONENT
     return Device(
         name="local",
         chip=host.cpu_model,
         kind="cpu",
         family=f"cpu {arch} local",
-        low_flops_per_s=host.gemm_bf16_flops_per_s * scaled if precision != "fp32" else 0.0,
-        high_flops_per_s=host.gemm_fp32_flops_per_s * scaled,
+        low_flops_per_s=host.gemm_bf16_flops_per_s * host.product_speedup if precision != "fp32" else 0.0,
+        high_flops_per_s=host.gemm_fp32_flops_per_s * host.product_speedup,
         vector_s_per_byte=0.0,
-        bytes_per_s=host.bytes_per_s * host.physical_cores**CPU_BANDWIDTH_EXPONENT,
+        bytes_per_s=host.bytes_per_s * host.bandwidth_speedup,
         cache_bytes=CPU_CACHE_MIB_PER_CORE * host.physical_cores * 2**20,
         cache_speedup=max(1.0, host.cache_bytes_per_s / host.bytes_per_s),
         kernel_s=0.0,

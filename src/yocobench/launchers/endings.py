@@ -10,6 +10,9 @@ from typing import Any
 from yocobench.bench.measurement import Outcome, RepeatResult
 from yocobench.schema import CellSpec
 
+NO_THREAD = "Thread creation failed: Resource temporarily unavailable"
+"""libgomp's last words: a thread's stack is memory, too, and a limit on memory is met there as well as in torch."""
+
 
 @dataclass
 class Told:
@@ -47,6 +50,9 @@ def without_result(
         outcome, reason = "killed", f"the process died of {name} after {len(told.step_times_s)} timed steps"
         if name == "SIGKILL":
             reason += "; if nobody killed it, the kernel may have run out of memory (see dmesg)"
+    elif NO_THREAD in error:
+        outcome = "out_of_memory"
+        reason = f"no memory, or no leave, to start one more thread (ulimit -v, ulimit -u): {error.splitlines()[-1]}"
     else:
         bug = f"{spec.label}, repeat {number}: exit status {status}\n{error}"
         if number == 0:
