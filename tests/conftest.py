@@ -10,6 +10,7 @@ import pytest
 from yocobench.tracking import sqlite, store
 
 REPOSITORY = Path(__file__).parents[1]
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else each of some 300 processes would compile all of src/ anew
 if "PYTEST_XDIST_WORKER" in os.environ:
     # A worker for each core: threads beside them, here and in what the tests start, would only spin for each other.
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported
@@ -57,15 +58,16 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def warm(project: Path, kept: Path) -> Iterator[Path]:
     """`project` as after its first command: traces (seconds and an import of torch) and the host's micro-benchmark."""
-    _hand_on(kept, project / "mlruns")
+    hand_on(kept, project / "mlruns")
     yield project
-    _hand_on(project / "mlruns", kept)
+    hand_on(project / "mlruns", kept)
 
 
-def _hand_on(source: Path, target: Path) -> None:
+def hand_on(source: Path, target: Path) -> None:
+    """Copy what `target` lacks of MADE_ONCE."""
     for path in (path for pattern in MADE_ONCE for path in source.glob(pattern)):
         there = target / path.relative_to(source)
         if not there.exists():
-            there.parent.mkdir(exist_ok=True)
+            there.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(path, part := there.with_name(f".{there.name}.{os.getpid()}"))
             part.replace(there)

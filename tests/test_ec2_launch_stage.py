@@ -59,6 +59,7 @@ def test_boxes_run_side_by_side_and_train_collects_without_a_second_launch(world
     assert world.launches() == 2
 
 
+@pytest.mark.slow
 def test_a_launcher_of_this_machine_has_nothing_to_start(world: World):
     done = stage(world, "launcher=local")
     assert done.returncode == 0, done.stderr
@@ -105,6 +106,7 @@ def test_a_box_that_cannot_win_any_more_is_ended_and_not_started_again(world: Wo
     assert world.launches() == 2
 
 
+@pytest.mark.slow
 def test_a_cell_without_a_number_is_taken_up_again_and_one_with_a_number_is_not(world: World):
     study(world, "m5a.large")
     spec, _ = world.cell("m5a.large")
@@ -123,7 +125,8 @@ def test_a_cell_without_a_number_is_taken_up_again_and_one_with_a_number_is_not(
         record = Receipt(cell_key=spec.key, spec=spec, provenance=who, measurement=given, recorded_at="2026")
         receipt.write(record, path)
         assert launch.recorded(spec, "ec2", world.root) is is_recorded
-        done = run("launcher=ec2")  # asks before each, so it starts nothing here
-        assert done.returncode == 0, done.stderr
-        assert path.exists() is is_recorded  # DVC takes up a cell whose receipt is gone
+        if outcome in ("unavailable", "timeout"):  # one of each kind, by the stage itself
+            done = run("launcher=ec2")  # asks before each, so it starts nothing here
+            assert done.returncode == 0, done.stderr
+            assert path.exists() is is_recorded  # DVC takes up a cell whose receipt is gone
     assert world.launches() == 0

@@ -103,6 +103,7 @@ def test_loading_says_on_which_core_it_was_timed_and_what_it_was_scaled_by():
     assert unknown.endswith("scaled to 4 cores of intel-xeon-e5-2686v4")
 
 
+@pytest.mark.slow
 def test_an_estimate_that_loading_bounds_rests_on_the_loader_and_not_on_the_chip_that_trains():
     photos = config.workload("yoco-det").model_copy(update={"data": "images"})
     cell = measured(L4, "yoco-det")

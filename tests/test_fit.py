@@ -1,13 +1,18 @@
 """The search for a micro-batch that fits; with real memory: test_local_launcher.py."""
 
+import ctypes
+import gc
 import mmap
+import time
 from pathlib import Path
 
 import pytest
 
 from examples import spec
-from yocobench.bench.accelerators import open_device
+from test_local_launcher import spec as toy_cell
+from yocobench.bench.accelerators import cpu, open_device
 from yocobench.bench.fit import at, is_tight, smaller
+from yocobench.bench.trainer import TooTight, Trace, first_step
 
 
 def sizes(micro, total):
@@ -39,3 +44,19 @@ def test_the_peak_of_a_cpu_process_is_counted_anew_for_the_training_steps():
         high = device.peak_memory_bytes()
     device.reset_peak_memory()
     assert device.peak_memory_bytes() < high - 200 * 2**20
+
+
+def test_a_first_step_that_leaves_too_little_asks_for_fewer_items_or_warns_where_there_are_none(monkeypatch):
+    def forget() -> None:  # a repeat is a new process; here what was freed before was kept
+        gc.collect()
+        ctypes.CDLL(None).malloc_trim(0)
+
+    forget()
+    # A step keeps 320 MiB, of 340: more than nine tenths.
+    monkeypatch.setattr(cpu.Device, "available_memory_bytes", lambda device: 340 * 2**20)
+    with pytest.raises(TooTight, match="of 356,515,840 bytes, which leaves less than 10%"):
+        first_step(toy_cell(micro=8, item_mib=40), Path.cwd(), 1, Trace(), time.perf_counter)
+    forget()
+    trace = Trace()
+    first_step(at(toy_cell(item_mib=320), 1), Path.cwd(), 1, trace, time.perf_counter)
+    assert trace.warnings[0].endswith("which leaves less than 10%; it may run out of memory")

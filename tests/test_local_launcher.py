@@ -1,7 +1,5 @@
 """Real processes, real signals: what a repeat can die of, and what is kept."""
 
-import ctypes
-import gc
 import os
 import signal
 import threading
@@ -11,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from yocobench import config
-from yocobench.bench import fit, hardware, system
-from yocobench.bench.accelerators import cpu
-from yocobench.bench.trainer import TooTight, Trace, first_step
+from yocobench.bench import hardware, system
 from yocobench.launchers.local import LocalLauncher
 from yocobench.schema import CellSpec, Protocol, WorkloadConfig
+
+pytestmark = pytest.mark.slow
 
 PROTOCOL = {
     "repeats": 2,
@@ -168,22 +166,6 @@ def test_a_step_that_really_runs_out_of_memory_is_tried_with_half_the_items_unti
     assert first.available_memory_bytes <= 880 * 2**20
     assert second.micro_batch_size == fitting  # what was found is not searched for again
     assert not any(text.startswith("micro-batch") for text in second.warnings)
-
-
-def test_a_first_step_that_leaves_too_little_asks_for_fewer_items_or_warns_where_there_are_none(monkeypatch):
-    def forget() -> None:  # a repeat is a new process; here what was freed before was kept
-        gc.collect()
-        ctypes.CDLL(None).malloc_trim(0)
-
-    forget()
-    # A step keeps 320 MiB, of 340: more than nine tenths.
-    monkeypatch.setattr(cpu.Device, "available_memory_bytes", lambda device: 340 * 2**20)
-    with pytest.raises(TooTight, match="of 356,515,840 bytes, which leaves less than 10%"):
-        first_step(spec(micro=8, item_mib=40), Path.cwd(), 1, Trace(), time.perf_counter)
-    forget()
-    trace = Trace()
-    first_step(fit.at(spec(item_mib=320), 1), Path.cwd(), 1, trace, time.perf_counter)
-    assert trace.warnings[0].endswith("which leaves less than 10%; it may run out of memory")
 
 
 def test_what_cannot_train_one_item_does_not_fit_and_says_the_bytes():

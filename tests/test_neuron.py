@@ -77,6 +77,7 @@ def traced():
     return steps()
 
 
+@pytest.mark.slow
 def test_the_losses_are_those_of_a_cpu(traced):
     expected = steps("cpu")["losses"]
     # The CPU's first step was one, the lazy device's were two (the second compiles too).
@@ -108,6 +109,7 @@ def test_nothing_of_ours_is_read_on_the_host_within_a_step(traced):
     assert all(step["aten::_local_scalar_dense"] == 1 for step in per_step)  # this test's own, of the loss
 
 
+@pytest.mark.slow
 @lazy
 def test_what_an_evaluation_compiles_is_no_part_of_the_first_step(traced):
     code = STEPS.replace("Path.cwd(), 1,", "Path.cwd(), 0,").replace(
@@ -120,6 +122,7 @@ def test_what_an_evaluation_compiles_is_no_part_of_the_first_step(traced):
     assert found["facts"]["compile_s"] == traced["facts"]["compile_s"]
 
 
+@pytest.mark.slow
 @lazy
 @pytest.mark.parametrize(("told", "peak", "free"), [("1", 2**21, 2**34 - 2**20), ("", None, None)])
 def test_a_repeat_runs_from_end_to_end_on_the_neuron_device(monkeypatch, told, peak, free):

@@ -23,6 +23,8 @@ from yocobench.bench.parallel import Group
 from yocobench.launchers.local import LocalLauncher
 from yocobench.schema import WorkloadConfig
 
+pytestmark = pytest.mark.slow
+
 ONE = {"repeats": 1}
 SHORT = {"repeats": 1, "warmup_steps": 1, "min_steps": 3, "max_steps": 3}
 
@@ -91,7 +93,6 @@ def test_two_processes_have_the_losses_of_one_to_rounding(one_process, sharded):
         assert both.scaling_efficiency > 0
 
 
-@pytest.mark.slow
 def test_a_compiled_model_trains_the_same_on_two_processes(one_process):
     cell = group(micro=2, protocol=ONE)
     cell = cell.model_copy(update={"workload": cell.workload.model_copy(update={"compile": True})})
@@ -100,7 +101,6 @@ def test_a_compiled_model_trains_the_same_on_two_processes(one_process):
     np.testing.assert_allclose(both.losses, one_process.losses, rtol=1e-5)
 
 
-@pytest.mark.slow
 def test_the_language_model_learns_the_same_on_one_process_and_on_two_replicated_or_sharded(tmp_path: Path):
     def run(cell):
         found = LocalLauncher()._measure(cell, tmp_path, None, lambda progress: None).repeats[0]
@@ -189,7 +189,6 @@ def test_ctrl_c_ends_every_rank_and_keeps_the_steps():
     assert nobody_is_left(seen)
 
 
-@pytest.mark.slow
 def test_kill_9_of_the_agent_leaves_no_rank_behind():
     listen, seen = when_measuring(lambda found: found[0].parent().kill())
     found = measure(group(protocol=LONG, sleep_s=0.02), listen)
@@ -197,7 +196,6 @@ def test_kill_9_of_the_agent_leaves_no_rank_behind():
     assert nobody_is_left(seen)
 
 
-@pytest.mark.slow
 def test_a_rank_that_hangs_ends_the_group_at_the_timeout():
     before = time.monotonic()
     found = measure(group(fault="hang", at=9, only_rank=1, protocol={"timeout_s": 15}))
@@ -218,14 +216,12 @@ def test_a_first_step_that_does_not_fit_starts_anew_with_half_the_micro_batch():
     assert (found.micro_batch_size, found.accumulation_steps, found.samples_per_step) == (2, 2, 8)
 
 
-@pytest.mark.slow
 def test_a_users_mistake_is_said_once_whoever_meets_it():
     with pytest.raises(ValueError, match=r"data/text/train.bin: gone at batch 9") as caught:
         measure(group(fault="vanished", at=9, protocol=ONE))
     assert str(caught.value).count("gone") == 1
 
 
-@pytest.mark.slow
 def test_two_boxes_meet_at_the_rendezvous_and_one_has_the_numbers(tmp_path: Path):
     cell = group(protocol=ONE)
     code = (

@@ -12,11 +12,11 @@ import pytest
 import yaml
 
 import examples
+from conftest import REPOSITORY, hand_on
 from yocobench import receipt
 from yocobench.schema import WorkloadConfig
 
 pytestmark = pytest.mark.slow
-REPOSITORY = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
 # samples per second of the two recorded repeats: 100 samples in 0.02 s and in 0.02 s make 5,000
 RECORDED = {"g4dn.xlarge": 0.02, "m5a.large": 1.0}
@@ -31,7 +31,7 @@ def edit(root: Path, **changes) -> None:
 
 
 @pytest.fixture(scope="module")
-def repository(tmp_path_factory) -> Path:
+def repository(tmp_path_factory, kept: Path) -> Path:
     """A small study in a git and DVC repository: the real catalogue, stages and workloads, little data."""
     root = tmp_path_factory.mktemp("study")
     for name in ("conf", "src"):
@@ -68,6 +68,7 @@ def repository(tmp_path_factory) -> Path:
     ):
         run(root, *command.split())
     shutil.copytree(REPOSITORY / ".dvc" / "plots", root / ".dvc" / "plots", dirs_exist_ok=True)
+    hand_on(kept, root / "mlruns")  # this host's micro-benchmark, if a test before has run it
     return root
 
 

@@ -16,6 +16,8 @@ import examples
 from yocobench import receipt, restore
 from yocobench.tracking import open_store
 
+pytestmark = pytest.mark.slow
+
 TOY = """
 name: {name}
 _target_: toys.Toy
@@ -78,6 +80,18 @@ def test_an_excluded_type_is_an_outcome_with_its_source(study):
     assert measurement.outcome == "excluded"
     assert "retired" in measurement.reason
     assert measurement.repeats == ()
+
+
+def test_under_dvc_what_did_not_run_is_left_to_compare_to_log(study, monkeypatch):
+    monkeypatch.setenv("DVC_STAGE", "train@toy-smoke-p3.2xlarge")
+    path = "results/receipts/toy/smoke/p3.2xlarge.json"
+    assert train_here("workload=toy", "instance=p3.2xlarge", f"receipt={path}").returncode == 0
+    assert receipt.read(study / path).run_id is None
+    store = open_store(study)
+    assert store.client.search_runs([store.experiment_id]) == []
+    assert restore.restore(study) == (1, [])  # as `compare` does
+    (run,) = store.client.search_runs([store.experiment_id])
+    assert (run.data.tags["level"], run.data.tags["outcome"]) == ("cell", "excluded")
 
 
 def test_a_type_that_this_host_is_not_ends_unmeasured(study):

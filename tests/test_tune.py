@@ -101,6 +101,7 @@ def planned(*overrides):
     return plan.plan_cell(cfg, cfg.workload, cfg.subset, cfg.instance, hardware.detect(), Path.cwd()).spec
 
 
+@pytest.mark.slow
 def test_the_winner_is_what_the_cell_is_measured_by(study, monkeypatch, capsys):  # noqa: F811
     add_toy(study, "waiting", sleep_s=0.6, num_workers=0)  # or 0.06 s: far beyond what a busy host adds
     monkeypatch.setattr(tune, "space_of", lambda planned, detected: {"num_workers": [0, 9]})

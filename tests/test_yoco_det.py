@@ -95,6 +95,7 @@ def test_a_bad_setting_is_named_with_its_value(args: dict, message: str) -> None
         YocoDet(**args)
 
 
+@pytest.mark.slow
 def test_the_model_is_captured_as_one_graph_with_its_loss() -> None:
     workload = small()
     model = workload.build()

@@ -59,7 +59,10 @@ def main(cfg: Config) -> int:
     )
     path = root / cfg.receipt if cfg.receipt else receipt.standalone(record, root)
     found, unpriced = figures(cfg, measurement)
-    recording.keep(record, path, root, console, found)
+    if "DVC_STAGE" in os.environ and not measurement.repeats and not found:
+        receipt.write(record, path)  # nothing ran: `compare` logs it, and imports MLflow once for all such cells
+    else:
+        recording.keep(record, path, root, console, found)
     launcher.recorded()
     if unpriced:
         console.print(f"  {unpriced}", highlight=False, soft_wrap=True)
