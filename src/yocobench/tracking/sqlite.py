@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import sqlite3
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from yocobench.tracking.failures import RESTORE, StoreError
+
+if TYPE_CHECKING:
+    from alembic.script import ScriptDirectory
 
 
 def path_of(uri: str) -> Path | None:
@@ -67,9 +72,6 @@ def _add_experiment(database: Path, artifacts: Path, experiment: str) -> None:
 
 def _check_schema(connection: sqlite3.Connection, database: Path) -> None:
     """Refuse another MLflow's schema: MLflow itself would migrate some of them at once, without a backup."""
-    from alembic.script import ScriptDirectory
-    from mlflow.store.db.utils import _get_alembic_config
-
     shown = f"{database.parent.name}/{database.name}"
     aside = f"`mv {shown} {shown}.old` and `{RESTORE}`"
     try:
@@ -80,7 +82,7 @@ def _check_schema(connection: sqlite3.Connection, database: Path) -> None:
         row = None
     if row is None:
         raise StoreError(f"{shown} is a sqlite file but no MLflow store; {aside}")
-    scripts = ScriptDirectory.from_config(_get_alembic_config(""))  # type: ignore[no-untyped-call]
+    scripts = _migrations()
     (head,) = scripts.get_heads()
     if row[0] == head:
         return
@@ -93,6 +95,15 @@ def _check_schema(connection: sqlite3.Connection, database: Path) -> None:
         f"{shown} has the schema of a newer MLflow ({row[0]}, this one knows {head}); "
         f"`python -m pip install -c constraints.txt -e .` for the version of this repository, or {aside}"
     )
+
+
+@functools.cache
+def _migrations() -> ScriptDirectory:
+    """MLflow's. Reading them takes a second: all are modules."""
+    from alembic.script import ScriptDirectory
+    from mlflow.store.db.utils import _get_alembic_config
+
+    return ScriptDirectory.from_config(_get_alembic_config(""))  # type: ignore[no-untyped-call]
 
 
 def _relocate(connection: sqlite3.Connection, old: str, new: str) -> None:
