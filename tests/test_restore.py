@@ -57,6 +57,12 @@ def test_a_store_that_cannot_be_used_is_one_line(tracked, capsys, monkeypatch):
     assert capsys.readouterr().err.startswith("error: file://")
 
 
+def test_a_folder_that_is_none_is_no_reason_to_say_that_all_is_well(tracked, capsys, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["restore", "reciepts"])
+    assert restore.main() == 2
+    assert capsys.readouterr().err == "error: reciepts: no such folder; give one that holds receipts (.json)\n"
+
+
 def test_outside_the_repository_it_says_where_to_run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert restore.main() == 2

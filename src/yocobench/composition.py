@@ -16,6 +16,8 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from yocobench.plain import one_line
+
 _composed: dict[tuple[str, str, str], DictConfig] = {}
 """By group, name and the state of the files then. To be read only: the next caller gets the same."""
 
@@ -46,7 +48,7 @@ def _compose(group: str, wanted: list[str], conf: Path) -> list[DictConfig]:
         return [found[f"entry_{number}"] for number in range(len(wanted))]
     except (yaml.YAMLError, HydraException, OmegaConfBaseException, UnicodeDecodeError) as error:
         if len(wanted) == 1:
-            raise ValueError(f"conf/{group}/{wanted[0]}.yaml: {error}") from None
+            raise ValueError(f"conf/{group}/{wanted[0]}.yaml: {one_line(error)}") from None
         return [one for name in wanted for one in _compose(group, [name], conf)]  # raises for the first bad one
 
 

@@ -177,7 +177,7 @@ def _load(path: str) -> Any:
         plain.check((root() / path).read_text(encoding="utf-8"))
         return OmegaConf.load(root() / path)
     except (yaml.YAMLError, OmegaConfBaseException, ValueError) as error:
-        raise ValueError(f"{path}: {error}") from None
+        raise ValueError(f"{path}: {plain.one_line(error)}") from None
 
 
 def _check_known(group: str, name: str) -> None:

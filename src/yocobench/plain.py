@@ -28,7 +28,7 @@ def check(text: str) -> None:
     try:
         node = yaml.compose(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except yaml.YAMLError as error:
-        raise ValueError(str(error)) from None
+        raise ValueError(one_line(error)) from None
     if isinstance(node, yaml.SequenceNode):
         raise ValueError("is a list; write keys with values, such as `name: smoke`")
     left, seen = [node], set()
@@ -43,6 +43,20 @@ def check(text: str) -> None:
             left += one.value
         elif isinstance(one, yaml.ScalarNode) and one.tag in _NUMBERS:
             _check_number(one)
+
+
+def one_line(error: Exception) -> str:
+    """What it says; of broken YAML, the place and the complaint without the lines between."""
+    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
+        return str(error)
+    said = f"{_place(error.problem_mark)}: {error.problem}"
+    if error.context and error.context_mark:
+        said += f", {error.context} ({_place(error.context_mark)})"
+    return said
+
+
+def _place(mark: yaml.Mark) -> str:
+    return f"line {mark.line + 1}, column {mark.column + 1}"
 
 
 def _check_number(node: yaml.ScalarNode) -> None:

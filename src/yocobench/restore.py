@@ -38,7 +38,10 @@ def restore(root: Path, store: Store | None = None, more: Sequence[str] = ()) ->
 
 
 def receipts(root: Path, more: Sequence[str] = ()) -> list[Path]:
-    """All receipts of the repository, and those in the folders given besides."""
+    """All receipts of the repository, and those in the folders given besides. Raises ValueError: one is no folder."""
+    for folder in more:
+        if not (root / folder).is_dir():
+            raise ValueError(f"{folder}: no such folder; give one that holds receipts (.json)")
     folders = (root / receipt.STUDY, root / receipt.STANDALONE, *(root / folder for folder in more))
     return sorted(path for folder in folders for path in folder.rglob("*.json"))
 

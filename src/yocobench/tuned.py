@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 from pydantic import PositiveFloat, PositiveInt, ValidationError
 
+from yocobench import plain
 from yocobench.receipt import write_atomic
 from yocobench.schema import Frozen, Name, Protocol, WorkloadConfig
 
@@ -83,7 +84,7 @@ def read(path: Path) -> Tuned | None:
     except FileNotFoundError:
         return None
     except (yaml.YAMLError, ValidationError, UnicodeDecodeError) as error:
-        where, said = path.relative_to(path.parents[3]), str(error)
+        where, said = path.relative_to(path.parents[3]), plain.one_line(error)
         if isinstance(error, ValidationError):
             first = error.errors()[0]
             said = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
