@@ -267,6 +267,19 @@ def test_a_users_mistake_inside_a_stage_is_its_message_and_status_2(monkeypatch,
     assert capsys.readouterr().err == "error: data/text/train.bin is gone\n"
 
 
+def test_a_full_disk_names_the_file_and_what_to_do(project, monkeypatch, capsys):
+    def main(_: Config) -> None:
+        raise OSError(28, "No space left on device", str(project / "results/decision.html"))
+
+    monkeypatch.setattr(sys, "argv", ["stage"])
+    with pytest.raises(SystemExit):
+        config.stage(main)()
+    said = (
+        "error: [Errno 28] No space left on device: 'results/decision.html'; free some (`df -h`), then run it again\n"
+    )
+    assert capsys.readouterr().err == said
+
+
 def test_a_path_inside_the_project_is_said_relative_to_it_and_others_as_they_are(project, monkeypatch, capsys):
     def main(_: object) -> None:
         raise OSError(2, "No such file", str(project / "data/text/train.bin"), None, "/elsewhere/x")

@@ -166,7 +166,7 @@ def full_disk(limit_bytes: int) -> Iterator[None]:
 @pytest.mark.parametrize("limit_bytes", [0, 1000])
 def test_a_full_disk_leaves_the_old_receipt_and_no_litter(written, limit_bytes):
     assert written.stat().st_size > 1000
-    with full_disk(limit_bytes), pytest.raises(OSError, match="File too large"):
+    with full_disk(limit_bytes), pytest.raises(OSError, match=f"File too large: '{written}'$"):
         receipt.write(examples.receipt(size="small"), written)
     assert receipt.read(written) == examples.receipt()
     assert [path.name for path in written.parent.iterdir()] == ["local.json"]

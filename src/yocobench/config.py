@@ -5,6 +5,7 @@ Not covered: building the things that a config names (bench/, launchers/ do that
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 import re
@@ -167,7 +168,8 @@ def stage(main: Callable[[Config], int | None]) -> Callable[[], None]:
 
 
 def _fail(error: Exception) -> NoReturn:
-    print(f"error: {relative(error)}", file=sys.stderr)
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    print(f"error: {relative(error)}{'; free some (`df -h`), then run it again' if full else ''}", file=sys.stderr)
     sys.exit(2)
 
 

@@ -72,7 +72,7 @@ def document(receipt: Receipt) -> dict[str, object]:
 
 
 def write_atomic(path: Path, text: str) -> None:
-    """Replace `path` by `text` in one step. Raises OSError (disk full, read-only), leaving what was there."""
+    """Replace `path` by `text` in one step. Raises OSError (disk full, read-only), named, leaving what was there."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -82,8 +82,10 @@ def write_atomic(path: Path, text: str) -> None:
             os.fsync(file.fileno())
         Path(temporary).chmod(0o644)
         Path(temporary).replace(path)
-    except BaseException:
+    except BaseException as error:
         Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError):  # the kernel names the temporary file, or none
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
 
 
