@@ -48,7 +48,7 @@ def main() -> int:
         print(f"{name}: {BENCHMARKS[name]} ...", file=sys.stderr)
         try:
             found = importlib.import_module(f"benchmarks.{name}").results()
-        except ValueError as error:  # something that it needs is not here
+        except (ValueError, OSError) as error:  # the others still have something to say
             print(f"{name}: {relative(error)}", file=sys.stderr)
             failed = True
             continue

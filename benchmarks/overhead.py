@@ -95,6 +95,7 @@ def alternate(workload: WorkloadConfig | None, seconds: float, block: int) -> li
     spec = cell(protocol(block), workload)
     trainer, _ = first_step(spec, ROOT, 0, Trace(), time.perf_counter)
     pairs: list[Pair] = []
+    gc.collect()
     gc.freeze()  # else most of the seconds go into collections before blocks, and few pairs are left to count
     end = time.perf_counter() + seconds
     while time.perf_counter() < end or len(pairs) < 4:
@@ -103,6 +104,7 @@ def alternate(workload: WorkloadConfig | None, seconds: float, block: int) -> li
         else:
             (timed, wall), plain = harness(trainer), bare(trainer, block)
         pairs.append(Pair(timed / block, wall / block, plain / block))
+    gc.unfreeze()
     return pairs[2:]  # the first of each order warmed up
 
 

@@ -97,6 +97,7 @@ def test_a_key_like_no_other_is_answered_with_the_known_ones_only():
         ("x: [1\n", "expected ',' or ']', while parsing a flow sequence (line 1, column 4)"),
         ("a: 1\na: 2\n", "line 2, column 1: found duplicate key a, while constructing a mapping (line 1, column 1)"),
         ("a: 1\n\tb: 2\n", "line 2, column 1: "),
+        ("a: \x01\n", "control characters are not allowed"),
     ],
 )
 def test_a_study_that_is_no_yaml_is_one_message_with_file_and_line(project, text, words):

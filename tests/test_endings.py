@@ -7,7 +7,9 @@ from yocobench.launchers import endings
 
 def test_a_thread_that_finds_no_memory_for_its_stack_asks_for_fewer_items():
     said = "libgomp: Thread creation failed: Resource temporarily unavailable"
-    found = endings.without_result(1, said, 0, "2026-11-30T00:00:00+00:00", endings.Told(), spec(), False, False)
+    found = endings.without_result(
+        1, f"a warning\n{said}\nsomething at exit", 0, "2026-11-30T00:00:00+00:00", endings.Told(), spec(), False, False
+    )
     assert found.outcome == "out_of_memory"
     assert found.reason.endswith(f"(ulimit -v, ulimit -u): {said}")
     assert fit.ran_out_at_once(found)

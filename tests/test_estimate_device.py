@@ -115,7 +115,21 @@ def test_two_threads_of_one_core_count_as_what_they_reach_together():
     assert (found.high_flops_per_s, found.bytes_per_s) == (150e9, 18.75e9)
 
 
-@pytest.mark.parametrize("cores", [1, 2])
-def test_what_threads_do_not_share_gets_no_faster_by_them(cores):
-    assert calibrate._speedup(lambda: time.sleep(0.002), cores) == pytest.approx(1.0, abs=0.2)
-    assert torch.get_num_threads() == 1
+@pytest.mark.parametrize(
+    ("seconds_of", "cores", "expected"),
+    [
+        (lambda threads: 0.01, 1, 1.0),
+        (lambda threads: 0.01, 2, 1.0),  # of work that threads do not share
+        (lambda threads: 0.01 / threads, 2, 2.0),
+        (lambda threads: 0.01 / threads**2, 2, 2.0),  # more than all cores is noise
+        (lambda threads: 0.01 * threads, 2, 1.0),  # less than one core is a neighbour
+    ],
+)
+def test_the_speed_up_of_all_cores_is_that_of_the_wall_clock_between_one_and_their_number(seconds_of, cores, expected):
+    before = torch.get_num_threads()
+    try:
+        found = calibrate._speedup(lambda: time.sleep(seconds_of(torch.get_num_threads())), cores)
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
+    assert found == pytest.approx(expected, abs=0.2)

@@ -1,4 +1,4 @@
-"""The search for a micro-batch that fits; with real memory: test_local_launcher.py."""
+"""The search for a micro-batch that fits; over several processes: test_local_launcher.py."""
 
 import ctypes
 import gc

@@ -11,6 +11,12 @@ from yocobench.receipt import write
 from yocobench.tracking import open_store
 
 
+@pytest.fixture(autouse=True)
+def without_words(monkeypatch):
+    """The command alone, whatever pytest was called with."""
+    monkeypatch.setattr("sys.argv", ["restore"])
+
+
 def test_receipts_of_both_folders_are_logged_once_however_often_it_runs(tracked, capsys):
     write(receipt(), tracked / "results/receipts/yoco-lm/smoke/local.json")
     write(receipt(size="small"), tracked / "mlruns/receipts/other.json")

@@ -46,9 +46,9 @@ def check(text: str) -> None:
 
 
 def one_line(error: Exception) -> str:
-    """What it says; of broken YAML, the place and the complaint without the lines between."""
+    """What it says; of broken YAML, the place and the complaint without what stands between."""
     if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
-        return str(error)
+        return " ".join(str(error).split())
     said = f"{_place(error.problem_mark)}: {error.problem}"
     if error.context and error.context_mark:
         said += f", {error.context} ({_place(error.context_mark)})"

@@ -73,9 +73,10 @@ def document(receipt: Receipt) -> dict[str, object]:
 
 def write_atomic(path: Path, text: str) -> None:
     """Replace `path` by `text` in one step. Raises OSError (disk full, read-only), named, leaving what was there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
@@ -83,7 +84,8 @@ def write_atomic(path: Path, text: str) -> None:
         Path(temporary).chmod(0o644)
         Path(temporary).replace(path)
     except BaseException as error:
-        Path(temporary).unlink(missing_ok=True)
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
         if isinstance(error, OSError):  # the kernel names the temporary file, or none
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise

@@ -12,7 +12,7 @@ from yocobench.paths import relative
 from yocobench.receipt import Provenance, Receipt
 
 ARTIFACTS = ("constraints.txt", "params.yaml")
-"""Files that every run carries."""
+"""Files that a run carries when it is logged where it was trained."""
 
 
 def keep(record: Receipt, path: Path, root: Path, console: Console, costs: dict[str, float]) -> None:

@@ -47,7 +47,7 @@ def receipts(root: Path, more: Sequence[str] = ()) -> list[Path]:
 
 
 def main() -> int:
-    """Print what was done. Exit status 0; 1 when a receipt is bad; 2 when the store cannot be used."""
+    """Print what was done. Exit status 0; 1: a receipt is bad; 2: the store cannot be used, or a folder is none."""
     if usage.shown(__name__):
         return 0
     try:

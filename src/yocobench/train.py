@@ -3,7 +3,8 @@
     python -m yocobench.train workload=yoco-lm subset=smoke instance=local
     python -m yocobench.train -m 'instance=glob(*)' subset=smoke          # a sweep: one run in MLflow, cells below
 
-Whatever happens to a run is an outcome in its receipt, with exit status 0. A cell of the study that was measured before
+Whatever happens to a run is an outcome in its receipt, with exit status 0. Under `dvc repro`, a cell that could not run
+is logged by the stage `compare`. A cell of the study that was measured before
 and cannot be measured now keeps its receipt. Exit status 2: a mistake in the input, explained in one line. Under
 `dvc repro`, Ctrl-C gives 130, so that DVC stops there and measures the cell next time.
 """
@@ -59,7 +60,7 @@ def main(cfg: Config) -> int:
     )
     path = root / cfg.receipt if cfg.receipt else receipt.standalone(record, root)
     found, unpriced = figures(cfg, measurement)
-    if "DVC_STAGE" in os.environ and not measurement.repeats and not found:
+    if "DVC_STAGE" in os.environ and measurement.outcome in ("excluded", "unmeasured") and not found:
         receipt.write(record, path)  # nothing ran: `compare` logs it, and imports MLflow once for all such cells
     else:
         recording.keep(record, path, root, console, found)

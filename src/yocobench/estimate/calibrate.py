@@ -5,8 +5,8 @@
 One thread, CPU time, the best of several tries: a busy neighbour distorts it little, but what shares caches and clock
 with it does. At a load of 8 to 13 on two Zen 3 cores two runs differed by 16 to 18 % in products, depthwise
 convolutions and attention, and by 25 % in decoding (2026-11-30). What all cores make of it together is timed by the
-wall clock: a virtual machine may call two threads of one core two cores. Kept under mlruns/calibration/, one file per
-host, with its date.
+wall clock, since a virtual machine may call two threads of one core two cores: those two numbers want a quiet machine.
+Kept under mlruns/calibration/, one file per host, with its date.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ from yocobench.paths import relative
 
 GEMM_SIZES = (64, 128, 256, 512, 1024)
 TRY_S = 0.25
-"""CPU seconds that the tries of one probe take together, at least."""
+"""Seconds that the tries of one probe take together, at least: of the CPU, or of the wall clock for each number of
+threads."""
 FP32_BYTES = 4
 MAIN_MEMORY = 32 * 2**20
 """Numbers that no cache holds."""
@@ -61,7 +62,7 @@ def host_rates(root: Path, refresh: bool = False) -> HostRates:
 
 
 def measure(host_id: str, cpu_model: str, physical_cores: int) -> HostRates:
-    """Run all probes in one thread, and give the threads back."""
+    """Run all probes, and give the threads back."""
     import torch
 
     before = torch.get_num_threads()
@@ -82,7 +83,7 @@ def measure(host_id: str, cpu_model: str, physical_cores: int) -> HostRates:
             conv_share=conv / rate,
             depthwise_share=depthwise / rate,
             attention_share=attention / rate,
-            product_speedup=_speedup(_product(1024, "float32"), physical_cores),
+            product_speedup=_speedup(_product(512, "float32"), physical_cores),
             bandwidth_speedup=_speedup(_addition(MAIN_MEMORY), physical_cores),
             bytes_per_s=_bandwidth(MAIN_MEMORY),
             cache_bytes_per_s=_bandwidth(64 * 2**10),
@@ -123,7 +124,10 @@ def _product(n: int, dtype: str) -> Callable[[], object]:
 
 
 def _speedup(call: Callable[[], object], cores: int) -> float:
-    """How many times as fast `cores` threads are as one: both in turn, the best of each. `cores` at most."""
+    """How many times as fast `cores` threads are as one, from 1 to `cores`: both in turn, the best of each.
+
+    The shorter the call, the likelier that one try of many has all cores to itself.
+    """
     import torch
 
     least = dict.fromkeys((1, cores), math.inf)
@@ -136,7 +140,7 @@ def _speedup(call: Callable[[], object], cores: int) -> float:
             call()
             least[threads] = min(least[threads], time.perf_counter() - start)
     torch.set_num_threads(1)
-    return min(float(cores), least[1] / least[cores])
+    return max(1.0, min(float(cores), least[1] / least[cores]))
 
 
 def _layers() -> tuple[float, float, float]:

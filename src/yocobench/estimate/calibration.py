@@ -24,7 +24,10 @@ FILE = Path("mlruns") / "calibration"
 
 
 class HostRates(Frozen):
-    """What a thread of this host's CPU reaches, in CPU time: a busy neighbour slows it by what they share, no more."""
+    """What one thread of this host's CPU reaches, in CPU time: a busy neighbour slows it by what they share, no more.
+
+    And, as `*_speedup`, how much more all its cores reach together, by the wall clock.
+    """
 
     version: int = VERSION
     host_id: str

@@ -11,7 +11,8 @@ from yocobench.bench.measurement import Outcome, RepeatResult
 from yocobench.schema import CellSpec
 
 NO_THREAD = "Thread creation failed: Resource temporarily unavailable"
-"""libgomp's last words: a thread's stack is memory, too, and a limit on memory is met there as well as in torch."""
+"""libgomp's last words: a thread's stack is memory, too, and a limit on memory is met there as well as in torch. One on
+the number of processes (ulimit -u, pids of a cgroup) sounds the same, and is not told apart."""
 
 
 @dataclass
@@ -52,7 +53,8 @@ def without_result(
             reason += "; if nobody killed it, the kernel may have run out of memory (see dmesg)"
     elif NO_THREAD in error:
         outcome = "out_of_memory"
-        reason = f"no memory, or no leave, to start one more thread (ulimit -v, ulimit -u): {error.splitlines()[-1]}"
+        last = next(line for line in error.splitlines() if NO_THREAD in line)
+        reason = f"no memory, or no leave, to start one more thread (ulimit -v, ulimit -u): {last}"
     else:
         bug = f"{spec.label}, repeat {number}: exit status {status}\n{error}"
         if number == 0:
