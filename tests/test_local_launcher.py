@@ -156,7 +156,9 @@ def test_a_step_that_really_runs_out_of_memory_is_tried_with_half_the_items_unti
     # 880 MiB for the process: 8 items keep 1600, 4 keep 800 (more than nine tenths), 2 keep 400.
     few = {"warmup_steps": 1, "min_steps": 3, "max_steps": 3}  # each clears 1.6 GB of memory
     cell = spec(micro=8, item_mib=200, limit_mib=880, protocol=few, threads=1)  # the stack of a second is memory, too
-    first, second = measure(cell).repeats
+    found = measure(cell)
+    assert found.outcome == "ok"
+    first, second = found.repeats
     fitting = first.micro_batch_size  # what else the process maps differs from run to run
     assert fitting in (1, 2)
     assert (fitting * first.accumulation_steps, first.samples_per_step) == (8, 8)

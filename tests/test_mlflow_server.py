@@ -94,8 +94,8 @@ def command(module: str, address: str, *arguments: str) -> str:
     return done.stdout
 
 
-def test_a_run_and_a_decision_reach_the_teams_server_and_their_files_the_bucket(warm, monkeypatch):
-    project = warm
+@pytest.mark.usefixtures("warm")
+def test_a_run_and_a_decision_reach_the_teams_server_and_their_files_the_bucket(project, monkeypatch):
     add_toy(project, "toy")
     (project / "data").mkdir()
     shutil.copy(REPOSITORY / "data" / "prices.json", project / "data" / "prices.json")

@@ -122,7 +122,10 @@ def test_a_package_that_is_not_importable_says_how_to_make_it_so():
     ("target", "message"),
     [
         ("ourteam_models.lime.Line", r"no module 'ourteam_models.lime'"),
-        ("ourteam_models.line.Lime", r"line has no 'Lime'. Workloads in it: Empty, Line, Peeking, Wordy$"),
+        (
+            "ourteam_models.line.Lime",
+            r"ourteam_models.line has no 'Lime'. Workloads in it: Empty, Line, Peeking, Wordy$",
+        ),
         ("ourteam_models.line.NOT_A_WORKLOAD", r"is not a Workload; derive it from yocobench.bench.workloads.base"),
         ("ourteam_models.line.Half", r"does not define batches, example_batch, loss, samples_per_item"),
         ("ourteam_models.needy.Line", r"needs the module 'a_library_that_nobody_has', which is not installed"),

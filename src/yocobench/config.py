@@ -118,7 +118,7 @@ def study(overrides: list[str] | None = None) -> Study:
     try:
         raw = OmegaConf.merge(_load("params.yaml"), OmegaConf.from_dotlist(overrides or []))
     except (yaml.YAMLError, OmegaConfBaseException) as error:
-        raise ValueError(f"{' '.join(overrides or [])}: {error}") from None
+        raise ValueError(f"{' '.join(overrides or [])}: {plain.one_line(error)}") from None
     return validate(Study, raw, "params.yaml")
 
 

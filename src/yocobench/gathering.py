@@ -1,7 +1,6 @@
 """All that a decision is made from: runs from MLflow, estimates for what was not measured, prices.
 
-Runs are found by cell key, so those of a Hydra sweep or of a colleague on the same store count. Receipts that the store
-lacks are logged first, so a fresh clone compares too.
+For the stage `compare`, which says what counts, and for the launch stage while boxes run (outlook.py).
 """
 
 from __future__ import annotations

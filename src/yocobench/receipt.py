@@ -83,12 +83,11 @@ def write_atomic(path: Path, text: str) -> None:
             os.fsync(file.fileno())
         Path(temporary).chmod(0o644)
         Path(temporary).replace(path)
-    except BaseException as error:
+    except OSError as error:  # the kernel names the temporary file, or none
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    finally:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
-        if isinstance(error, OSError):  # the kernel names the temporary file, or none
-            raise OSError(error.errno, error.strerror, str(path)) from error
-        raise
 
 
 def standalone(receipt: Receipt, root: Path) -> Path:
