@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from yocobench.bench.workloads.detection.layers import DepthwiseConv, norm_activation
+from yocobench.bench.workloads.detection.winograd import Conv3x3
 
 Backbone = Literal["mobilenet-v2", "resnet-50"]
 
@@ -42,6 +43,15 @@ def scaled(channels: int, width: float) -> int:
     return max(8, int(channels * width + 4) // 8 * 8)
 
 
+def _convolution(channels_in: int, channels_out: int, kernel: int, stride: int, groups: int) -> nn.Conv2d:
+    """Without bias, padded to keep the size at stride 1, in the fastest form there is."""
+    if groups > 1:
+        return DepthwiseConv(channels_out, stride)
+    if stride == 1 and kernel == 3:
+        return Conv3x3(channels_in, channels_out, bias=False)
+    return nn.Conv2d(channels_in, channels_out, kernel, stride, kernel // 2, bias=False)
+
+
 class ConvNorm(nn.Sequential):
     """Convolution, batch norm and, unless `activation` is None, an activation; padded to keep the size at stride 1.
 
@@ -57,11 +67,7 @@ class ConvNorm(nn.Sequential):
         groups: int = 1,
         activation: type[nn.Module] | None = nn.ReLU6,
     ) -> None:
-        conv = (
-            nn.Conv2d(channels_in, channels_out, kernel, stride, kernel // 2, bias=False)
-            if groups == 1
-            else DepthwiseConv(channels_out, stride)
-        )
+        conv = _convolution(channels_in, channels_out, kernel, stride, groups)
         layers: list[nn.Module] = [conv, nn.BatchNorm2d(channels_out)]
         if activation is not None:
             # Not in place: autograd would copy the input first, and read and write it once more.
@@ -170,6 +176,27 @@ def resnet_50(width: float, output_stride: int) -> tuple[nn.Sequential, int]:
 BACKBONES = {"mobilenet-v2": mobilenet_v2, "resnet-50": resnet_50}
 
 
+class BoxHead(nn.Conv2d):
+    """A box for each class from a cell's features: the class's own plus the mean of all classes' own.
+
+    A class's own is trained by its own objects only, few of 80 classes; the mean is trained by all. It is taken of the
+    weights, not of the boxes, which would be the same sum: there are thousands of cells.
+    """
+
+    def __init__(self, channels: int, num_classes: int) -> None:
+        super().__init__(channels, 4 * num_classes, 1)
+        self.num_classes = num_classes
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, C, H, W) to raw boxes (B, H, W, classes, 4)."""
+        assert self.bias is not None
+        weight, bias = (own.unflatten(0, (self.num_classes, 4)) for own in (self.weight, self.bias))
+        weight, bias = ((own + own.mean(0, keepdim=True)).flatten(0, 1) for own in (weight, bias))
+        boxes = nn.functional.conv2d(features, weight, bias)
+        by_class: Tensor = boxes.permute(0, 2, 3, 1).unflatten(-1, (self.num_classes, 4))
+        return by_class
+
+
 class Detector(nn.Module):
     """Images to raw boxes, one for each class and cell, and class logits.
 
@@ -179,15 +206,14 @@ class Detector(nn.Module):
 
     def __init__(self, backbone: Backbone, width: float, output_stride: int, num_classes: int) -> None:
         super().__init__()
-        self.num_classes = num_classes
         self.backbone, channels = BACKBONES[backbone](width, output_stride)
         layers: list[nn.Module] = []
         for base in NECKS[backbone]:
             channels_out = scaled(base, width)
-            layers += [nn.Conv2d(channels, channels_out, 3, padding=1), nn.ReLU(inplace=True)]
+            layers += [Conv3x3(channels, channels_out), nn.ReLU(inplace=True)]
             channels = channels_out
         self.neck = nn.Sequential(*layers)
-        self.box_head = nn.Conv2d(channels, 4 * num_classes, 1)
+        self.box_head = BoxHead(channels, num_classes)
         self.class_head = nn.Conv2d(channels, num_classes, 1)
         self._initialise()
 
@@ -207,10 +233,7 @@ class Detector(nn.Module):
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Images (B, 3, S, S), bytes, to raw boxes (B, H, W, classes, 4) and logits (B, H, W, classes)."""
         features = self.neck(self.backbone(images.float() / 127.5 - 1))
-        boxes = self.box_head(features).permute(0, 2, 3, 1).unflatten(-1, (self.num_classes, 4))
-        # A class's own box is trained by its own objects only, few of 80 classes. The mean is trained by all.
-        boxes = boxes + boxes.mean(dim=-2, keepdim=True)
-        return boxes, self.class_head(features).permute(0, 2, 3, 1)
+        return self.box_head(features), self.class_head(features).permute(0, 2, 3, 1)
 
 
 def forward_flops(model: nn.Module, image_size_px: int) -> tuple[int, int]:
