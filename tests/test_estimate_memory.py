@@ -7,10 +7,11 @@ from torch import nn
 from plan_cases import TOY
 from yocobench import config
 from yocobench.bench.workloads.base import Workload
-from yocobench.estimate import estimator, memory
+from yocobench.bench.workloads.detection.winograd import Conv3x3
+from yocobench.estimate import estimator, memory, workspace
 from yocobench.estimate.calibration import Calibration
 from yocobench.estimate.memory import HEADROOM, RUNTIME_BYTES, MemoryNeed
-from yocobench.estimate.trace import trace_workload
+from yocobench.estimate.trace import trace_module, trace_workload
 
 GIB = 2**30
 
@@ -131,3 +132,21 @@ def test_the_estimate_of_a_model_that_has_to_be_spread_states_what_one_of_its_de
     monkeypatch.setattr(estimator, "memory_need", lambda config, precision: line)
     found = estimator.estimate(TOY, config.instance("p4d.24xlarge"), Calibration())
     assert (found.micro_batch_size, found.needed_bytes) == (2, 29 * GIB)
+
+
+def test_what_winograd_keeps_and_passes_counts_in_fp32_only():
+    layer = Conv3x3(96, 128)
+    # 4 images of 10 x 10: 36 tiles. The input's combinations 36 x 36 x 96, the weights' 36 x 96 x 128, of 4 bytes:
+    # 497,664 and 1,769,472. Of the output's gradient 36 x 36 x 128: 663,552.
+    kept, passing = workspace.of_layer(layer, (4, 96, 10, 10))
+    assert (kept, passing) == (497_664 + 1_769_472, 663_552 + 1_769_472 + 2 * 497_664)
+    assert workspace.of_layer(layer, (3, 96, 10, 10)) == (0, 0)  # 27 tiles do not pay
+
+    def peak(low_precision: bool, form: type[nn.Module]) -> int:
+        with torch.device("meta"):
+            module = form(96, 128, 3, padding=1) if form is nn.Conv2d else form(96, 128)
+            images = torch.zeros(4, 96, 10, 10)
+        return trace_module(module, lambda m, batch: m(batch).sum(), images, 4, low_precision).peak_activation_bytes
+
+    assert peak(False, Conv3x3) - peak(False, nn.Conv2d) == kept + passing
+    assert peak(True, Conv3x3) == peak(True, nn.Conv2d)

@@ -21,6 +21,7 @@ from torch.utils.flop_counter import flop_registry
 
 from yocobench.bench.parallel import blocks
 from yocobench.bench.workloads.base import Workload
+from yocobench.estimate import workspace
 from yocobench.estimate.alive import Alive, is_condensed, key_of
 from yocobench.estimate.fused import FusedLayers
 from yocobench.estimate.operations import Operation, OperationKind, Trace, merge
@@ -69,13 +70,14 @@ def trace_module(
         _run(module, loss_fn, batch, _Counter(low_precision))  # once, so that gradients exist
         optimizer.step()
         counter = _Counter(low_precision)
-        _run(module, loss_fn, batch, counter)
+        with workspace.counted(module, lambda kept: None if low_precision else counter.alive.hold(kept)) as passing:
+            _run(module, loss_fn, batch, counter)
     except (NotImplementedError, RuntimeError) as error:
         first = str(error).strip().splitlines()[0]
         raise ValueError(f"{type(module).__name__} cannot be traced on the meta device: {first}") from error
     gradients = [p.grad for p in parameters if p.grad is not None]
     root_bytes, block_bytes = _groups(module)
-    batch_bytes = sum(t.nbytes for t in tree_leaves(batch) if isinstance(t, Tensor))
+    beside = sum(t.nbytes for t in tree_leaves(batch) if isinstance(t, Tensor)) + (0 if low_precision else passing())
     return Trace(
         operations=merge(counter.operations),
         optimizer=merge(_optimizer_operations(parameters, optimizer, clip_gradients)),
@@ -85,8 +87,8 @@ def trace_module(
         parameter_bytes=sum(t.nbytes for t in (*module.parameters(), *module.buffers())),
         gradient_bytes=sum(g.nbytes for g in gradients),
         optimizer_state_bytes=_state_bytes(optimizer),
-        peak_activation_bytes=int(counter.alive.eager.peak_bytes) + batch_bytes,
-        peak_fused_activation_bytes=int(counter.alive.fused.peak_bytes) + batch_bytes,
+        peak_activation_bytes=int(counter.alive.eager.peak_bytes) + beside,
+        peak_fused_activation_bytes=int(counter.alive.fused.peak_bytes) + beside,
         root_bytes=root_bytes,
         block_bytes=block_bytes,
     )

@@ -20,7 +20,7 @@ from yocobench.receipt import write_atomic
 from yocobench.schema import Precision, WorkloadConfig
 
 CACHE = Path("mlruns") / "cache"
-TRACERS = [Path(__file__).with_name(f"{name}.py") for name in ("trace", "fused", "alive", "operations")]
+TRACERS = [Path(__file__).with_name(f"{name}.py") for name in ("trace", "fused", "alive", "operations", "workspace")]
 
 
 def trace(workload: WorkloadConfig, micro_batch_size: int, low_precision: bool) -> Trace:
