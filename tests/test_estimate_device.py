@@ -115,6 +115,20 @@ def test_two_threads_of_one_core_count_as_what_they_reach_together():
     assert (found.high_flops_per_s, found.bytes_per_s) == (150e9, 18.75e9)
 
 
+def test_probes_take_turns_and_the_best_of_all_rounds_counts(monkeypatch):
+    # A host that is slow in the first round and, for the second probe only, in the second.
+    seconds = {"a": iter([3.0, 1.0, 2.0]), "b": iter([9.0, 8.0, 4.0])}
+    order = []
+
+    def timed(probe, tries_s):
+        order.append(probe)
+        return next(seconds[probe])
+
+    monkeypatch.setattr(calibrate, "best_s", timed)
+    assert calibrate.in_turn(["a", "b"], rounds=3) == {"a": 1.0, "b": 4.0}
+    assert order == ["a", "b"] * 3
+
+
 @pytest.mark.parametrize(
     ("seconds_of", "cores", "expected"),
     [

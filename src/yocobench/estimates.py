@@ -18,7 +18,7 @@ from yocobench.selection.model import Rate, Shared
 
 
 def calibration(root: Path) -> Calibration:
-    """What estimates lean on. The first call on a host runs its micro-benchmark (5 to 15 s)."""
+    """What estimates lean on. The first call on a host runs its micro-benchmark (15 to 25 s)."""
     return calibrate.load(root)
 
 

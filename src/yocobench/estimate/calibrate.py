@@ -1,11 +1,12 @@
-"""Micro-benchmark of this host's CPU, 5 to 15 seconds: prints the rates and keeps them for the estimator.
+"""Micro-benchmark of this host's CPU, 15 to 25 seconds: prints the rates and keeps them for the estimator.
 
     python -m yocobench.estimate.calibrate
 
 One thread, CPU time, the best of several tries: a busy neighbour distorts it little, but what shares caches and clock
-with it does. At a load of 8 to 13 on two Zen 3 cores two runs differed by 16 to 18 % in products, depthwise
-convolutions and attention, and by 25 % in decoding (2026-11-30). What all cores make of it together is timed by the
-wall clock, since a virtual machine may call two threads of one core two cores: those two numbers want a quiet machine.
+with it does, for seconds at a time. So the probes take turns, in rounds: else one of them has a bad phase all to itself
+(a convolution's share of the product's rate came out as 0.82 and, 20 minutes later, as 0.54 on a shared Zen 3 host;
+in turn, four runs gave 0.63 to 0.78, 2026-11-30). What all cores make of it together is timed by the wall clock, since
+a virtual machine may call two threads of one core two cores: those two numbers want a quiet machine.
 Kept under mlruns/calibration/, one file per host, with its date.
 """
 
@@ -15,7 +16,7 @@ import datetime as dt
 import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from yocobench import config, usage
@@ -25,18 +26,23 @@ from yocobench.estimate import calibration
 from yocobench.estimate.calibration import Calibration, HostRates
 from yocobench.paths import relative
 
+Probe = Callable[[], object]
 GEMM_SIZES = (64, 128, 256, 512, 1024)
-TRY_S = 0.25
-"""Seconds that the tries of one probe take together, at least: of the CPU, or of the wall clock for each number of
-threads."""
+TRY_S = 0.75
+"""Wall seconds for each number of threads, in timing what all cores reach together."""
+ROUNDS, ROUND_S = 6, 0.08
+"""Each probe's turns, and the CPU seconds of its tries in each, at least."""
 FP32_BYTES = 4
-MAIN_MEMORY = 32 * 2**20
-"""Numbers that no cache holds."""
+ATTENTION_FLOPS = 3 * 4 * 12 * 512 * 512 * 64 * 0.5
+"""Of 12 heads of 64 over 512 tokens, forward and backward; causal: half of the square."""
+MAIN_MEMORY, CACHED = 32 * 2**20, 64 * 2**10
+"""Numbers that no cache holds, and that one does."""
+DISPATCHES = 200
 IMAGE_PX = 192
 """Its pixels take 111 kB: from 128 kB on malloc may take fresh pages each time, which doubles the time of decoding."""
 
 
-def best_s(call: Callable[[], object], tries_s: float = TRY_S) -> float:
+def best_s(call: Probe, tries_s: float) -> float:
     """Least CPU seconds of one call of this thread."""
     call()
     least, spent = math.inf, 0.0
@@ -65,12 +71,20 @@ def measure(host_id: str, cpu_model: str, physical_cores: int) -> HostRates:
     """Run all probes, and give the threads back."""
     import torch
 
+    from yocobench.bench.accelerators.cpu import keep_freed_memory
+
+    keep_freed_memory()  # as training does
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        fp32 = {n: _gemm(n, "float32") for n in GEMM_SIZES}
-        rate, tile = fit_sizes(fp32)
-        conv, depthwise, attention = _layers()
+        fp32 = {n: _product(n, "float32") for n in GEMM_SIZES}
+        bf16 = {n: _product(n, "bfloat16") for n in (256, 512)}
+        layers = _layers()
+        large, small = _addition(MAIN_MEMORY), _addition(CACHED)
+        decoding = _decoding()
+        least = in_turn([*fp32.values(), *bf16.values(), *layers, large, small, _dispatch, decoding])
+        rate, tile = fit_sizes({n: 2 * n**3 / least[call] for n, call in fp32.items()})
+        conv, depthwise, attention = (flops / least[call] for call, flops in layers.items())
         return HostRates(
             host_id=host_id,
             measured_at=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
@@ -78,20 +92,29 @@ def measure(host_id: str, cpu_model: str, physical_cores: int) -> HostRates:
             physical_cores=physical_cores,
             torch_version=torch.__version__,
             gemm_fp32_flops_per_s=rate,
-            gemm_bf16_flops_per_s=max(_gemm(n, "bfloat16") for n in (256, 512)),
+            gemm_bf16_flops_per_s=max(2 * n**3 / least[call] for n, call in bf16.items()),
             tile=tile,
             conv_share=conv / rate,
             depthwise_share=depthwise / rate,
             attention_share=attention / rate,
             product_speedup=_speedup(_product(512, "float32"), physical_cores),
-            bandwidth_speedup=_speedup(_addition(MAIN_MEMORY), physical_cores),
-            bytes_per_s=_bandwidth(MAIN_MEMORY),
-            cache_bytes_per_s=_bandwidth(64 * 2**10),
-            dispatch_s=_dispatch(),
-            decode_s_per_megapixel=_decode(),
+            bandwidth_speedup=_speedup(large, physical_cores),
+            bytes_per_s=2 * FP32_BYTES * MAIN_MEMORY / least[large],
+            cache_bytes_per_s=2 * FP32_BYTES * CACHED / least[small],
+            dispatch_s=least[_dispatch] / DISPATCHES,
+            decode_s_per_megapixel=least[decoding] / (IMAGE_PX**2 / 1e6),
         )
     finally:
         torch.set_num_threads(before)
+
+
+def in_turn(probes: Sequence[Probe], rounds: int = ROUNDS) -> dict[Probe, float]:
+    """Least CPU seconds of a call of each: a few tries of every probe in each round."""
+    least = dict.fromkeys(probes, math.inf)
+    for _ in range(rounds):
+        for probe in probes:
+            least[probe] = min(least[probe], best_s(probe, ROUND_S))
+    return least
 
 
 def fit_sizes(rates: dict[int, float]) -> tuple[float, float]:
@@ -110,11 +133,7 @@ def fit_sizes(rates: dict[int, float]) -> tuple[float, float]:
     return intercept**-2, min(128.0, max(1.0, slope / intercept))
 
 
-def _gemm(n: int, dtype: str) -> float:
-    return 2 * n**3 / best_s(_product(n, dtype))
-
-
-def _product(n: int, dtype: str) -> Callable[[], object]:
+def _product(n: int, dtype: str) -> Probe:
     import torch
 
     left = torch.randn(n, n).to(getattr(torch, dtype))
@@ -123,7 +142,7 @@ def _product(n: int, dtype: str) -> Callable[[], object]:
     return lambda: torch.mm(left, right, out=result)
 
 
-def _speedup(call: Callable[[], object], cores: int) -> float:
+def _speedup(call: Probe, cores: int) -> float:
     """How many times as fast `cores` threads are as one, from 1 to `cores`: both in turn, the best of each.
 
     The shorter the call, the likelier that one try of many has all cores to itself.
@@ -143,8 +162,8 @@ def _speedup(call: Callable[[], object], cores: int) -> float:
     return max(1.0, min(float(cores), least[1] / least[cores]))
 
 
-def _layers() -> tuple[float, float, float]:
-    """FLOP/s of a convolution, a depthwise convolution and causal attention, forward and backward."""
+def _layers() -> dict[Probe, float]:
+    """A convolution, a depthwise convolution and causal attention, forward and backward, with their FLOPs."""
     import torch
     from torch.nn import functional
 
@@ -155,17 +174,14 @@ def _layers() -> tuple[float, float, float]:
     y = torch.ones(4, 64, 56, 56).contiguous(memory_format=torch.channels_last)
     z = torch.ones_like(q)
     area = 3 * 2 * 4 * 56 * 56 * 64 * 9
-    conv = best_s(lambda: functional.conv2d(x, dense, padding=1).backward(y))
-    depthwise = best_s(lambda: functional.conv2d(x, thin, padding=1, groups=64).backward(y))
-    attention = best_s(lambda: functional.scaled_dot_product_attention(q, q, q, is_causal=True).backward(z))
-    return 64 * area / conv, area / depthwise, 3 * 4 * 12 * 512 * 512 * 64 * 0.5 / attention
+    return {
+        lambda: functional.conv2d(x, dense, padding=1).backward(y): 64.0 * area,
+        lambda: functional.conv2d(x, thin, padding=1, groups=64).backward(y): area,
+        lambda: functional.scaled_dot_product_attention(q, q, q, is_causal=True).backward(z): ATTENTION_FLOPS,
+    }
 
 
-def _bandwidth(numbers: int) -> float:
-    return 2 * FP32_BYTES * numbers / best_s(_addition(numbers))
-
-
-def _addition(numbers: int) -> Callable[[], object]:
+def _addition(numbers: int) -> Probe:
     import torch
 
     x = torch.ones(numbers)
@@ -173,19 +189,15 @@ def _addition(numbers: int) -> Callable[[], object]:
     return lambda: torch.add(x, 1.0, out=result)
 
 
-def _dispatch() -> float:
+def _dispatch() -> None:
     import torch
 
     x = torch.ones(4)
-
-    def calls() -> None:
-        for _ in range(200):
-            x + 1.0
-
-    return best_s(calls) / 200
+    for _ in range(DISPATCHES):
+        x + 1.0
 
 
-def _decode() -> float:
+def _decoding() -> Probe:
     import cv2
     import numpy as np
 
@@ -193,7 +205,7 @@ def _decode() -> float:
     shapes = cv2.resize(rng.integers(0, 128, (IMAGE_PX // 16, IMAGE_PX // 16, 3), np.uint8), (IMAGE_PX, IMAGE_PX))
     pixels = shapes + rng.integers(0, 16, shapes.shape, np.uint8)  # 0.18 bytes a pixel, as photos have
     _, data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, 85])
-    return best_s(lambda: cv2.imdecode(data, cv2.IMREAD_COLOR_RGB)) / (IMAGE_PX**2 / 1e6)
+    return lambda: cv2.imdecode(data, cv2.IMREAD_COLOR_RGB)
 
 
 def load(root: Path, refresh: bool = False) -> Calibration:
