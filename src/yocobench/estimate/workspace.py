@@ -1,6 +1,7 @@
 """Memory that a layer takes on a CPU and a trace on the meta device does not see: 3x3 convolutions by Winograd.
 
-On the meta device such a layer runs torch's direct convolution, which keeps nothing but its input.
+On the meta device such a layer runs torch's direct convolution, which keeps nothing but its input. A trace does not
+know which device it is for: a GPU that trains in fp32 is planned with as much.
 """
 
 from __future__ import annotations
