@@ -19,7 +19,8 @@ def test_traced_flops_equal_the_closed_formula(name, tolerance):
 
 def test_memory_grows_with_the_batch_and_the_parameters_are_those_of_the_model():
     workload = build_workload(config.workload("yoco-det"))
-    small, large = (trace_workload(workload, items, low_precision=False) for items in (4, 8))
+    # Not of a few images: beside the batch, Winograd's combinations of the weights take 25 MB.
+    small, large = (trace_workload(workload, items, low_precision=False) for items in (64, 128))
     assert small.num_parameters == sum(p.numel() for p in workload.build().parameters())
     assert large.peak_activation_bytes == pytest.approx(2 * small.peak_activation_bytes, rel=0.1)
     assert small.optimizer_state_bytes == 2 * small.gradient_bytes
