@@ -23,6 +23,7 @@ import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from multiprocessing.connection import Connection
+from typing import Any
 
 import torch
 from benchmarks.results import Result
@@ -131,7 +132,7 @@ def serve(connection: Connection, size: str, mode: str, threads: int) -> None:
 
 @contextmanager
 def served(size: str, mode: str, threads: int) -> Iterator[Connection]:
-    """The pipe to a mode's process that is ready. Raises EOFError if it ends before."""
+    """The pipe to a mode's process that is ready. Raises ChildProcessError where it ends by itself."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=serve, args=(theirs, size, mode, threads))
@@ -140,9 +141,17 @@ def served(size: str, mode: str, threads: int) -> Iterator[Connection]:
     try:
         ours.recv()
         yield ours
+    except EOFError as error:
+        raise ChildProcessError(f"the process of {mode!r} ended; what it said stands above") from error
     finally:
         ours.close()
         process.join()
+
+
+def asked(pipe: Connection, what: str) -> Any:
+    """The answer of a mode's process."""
+    pipe.send(what)
+    return pipe.recv()
 
 
 def measured(
@@ -152,15 +161,10 @@ def measured(
     times: dict[str, list[float]] = {mode: [] for mode in modes}
     with ExitStack() as stack:
         pipes = {mode: stack.enter_context(served(size, mode, threads)) for mode in modes}
-
-        def asked(mode: str, what: str) -> object:
-            pipes[mode].send(what)
-            return pipes[mode].recv()
-
         for _ in range(rounds):
-            for mode, taken in times.items():
-                taken.append(float(str(asked(mode, "step"))))
-        profiles = {mode: str(asked(mode, "profile")) for mode in modes} if profiled else {}
+            for mode, pipe in pipes.items():
+                times[mode].append(asked(pipe, "step"))
+        profiles = {mode: asked(pipe, "profile") for mode, pipe in pipes.items()} if profiled else {}
     return times, profiles
 
 

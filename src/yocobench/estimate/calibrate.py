@@ -97,7 +97,7 @@ def measure(host_id: str, cpu_model: str, physical_cores: int) -> HostRates:
             conv_share=conv / rate,
             depthwise_share=depthwise / rate,
             attention_share=attention / rate,
-            product_speedup=_speedup(_product(512, "float32"), physical_cores),
+            product_speedup=_speedup(fp32[512], physical_cores),
             bandwidth_speedup=_speedup(large, physical_cores),
             bytes_per_s=2 * FP32_BYTES * MAIN_MEMORY / least[large],
             cache_bytes_per_s=2 * FP32_BYTES * CACHED / least[small],

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -70,14 +71,14 @@ def trace_module(
         _run(module, loss_fn, batch, _Counter(low_precision))  # once, so that gradients exist
         optimizer.step()
         counter = _Counter(low_precision)
-        with workspace.counted(module, lambda kept: None if low_precision else counter.alive.hold(kept)) as passing:
+        with nullcontext() if low_precision else workspace.counted(module, counter.alive.hold):
             _run(module, loss_fn, batch, counter)
     except (NotImplementedError, RuntimeError) as error:
         first = str(error).strip().splitlines()[0]
         raise ValueError(f"{type(module).__name__} cannot be traced on the meta device: {first}") from error
     gradients = [p.grad for p in parameters if p.grad is not None]
     root_bytes, block_bytes = _groups(module)
-    beside = sum(t.nbytes for t in tree_leaves(batch) if isinstance(t, Tensor)) + (0 if low_precision else passing())
+    batch_bytes = sum(t.nbytes for t in tree_leaves(batch) if isinstance(t, Tensor))
     return Trace(
         operations=merge(counter.operations),
         optimizer=merge(_optimizer_operations(parameters, optimizer, clip_gradients)),
@@ -87,8 +88,8 @@ def trace_module(
         parameter_bytes=sum(t.nbytes for t in (*module.parameters(), *module.buffers())),
         gradient_bytes=sum(g.nbytes for g in gradients),
         optimizer_state_bytes=_state_bytes(optimizer),
-        peak_activation_bytes=int(counter.alive.eager.peak_bytes) + beside,
-        peak_fused_activation_bytes=int(counter.alive.fused.peak_bytes) + beside,
+        peak_activation_bytes=int(counter.alive.eager.peak_bytes) + batch_bytes,
+        peak_fused_activation_bytes=int(counter.alive.fused.peak_bytes) + batch_bytes,
         root_bytes=root_bytes,
         block_bytes=block_bytes,
     )

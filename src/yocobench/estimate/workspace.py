@@ -34,19 +34,20 @@ def of_layer(layer: Conv3x3, shape: tuple[int, ...]) -> tuple[int, int]:
 
 
 @contextmanager
-def counted(module: nn.Module, hold: Callable[[float], None]) -> Iterator[Callable[[], int]]:
-    """While active, what the layers of `module` keep goes to `hold`; gives the most that passes in any of them."""
-    passing = [0]
+def counted(module: nn.Module, hold: Callable[[float], None]) -> Iterator[None]:
+    """While active, what the layers of `module` keep goes to `hold`, and once the most that passes in any of them."""
+    most = 0
 
     def count(layer: nn.Module, inputs: tuple[Tensor, ...], _output: Tensor) -> None:
+        nonlocal most
         assert isinstance(layer, Conv3x3)
-        kept, passes = of_layer(layer, tuple(inputs[0].shape))
-        hold(kept)
-        passing.append(passes)
+        kept, passing = of_layer(layer, tuple(inputs[0].shape))
+        hold(kept + max(0, passing - most))
+        most = max(most, passing)
 
     hooks = [layer.register_forward_hook(count) for layer in module.modules() if isinstance(layer, Conv3x3)]
     try:
-        yield lambda: max(passing)
+        yield
     finally:
         for hook in hooks:
             hook.remove()
