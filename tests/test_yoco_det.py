@@ -215,9 +215,12 @@ def test_evaluation_leaves_the_model_as_it_was(data: Path) -> None:
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
-def train(workload: YocoDet, model: torch.nn.Module, batches: Iterable[loader.DetectionBatch]) -> list[float]:
-    """One optimiser step per batch; the losses."""
+def train(
+    workload: YocoDet, model: torch.nn.Module, batches: Iterable[loader.DetectionBatch], decay_steps: int | None = None
+) -> list[float]:
+    """One optimiser step per batch; the losses. The learning rate falls to zero in `decay_steps`, if given."""
     optimizer = workload.optimizer(model)
+    falling = decay_steps and torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, decay_steps)
     losses = []
     for batch in batches:
         value = workload.loss(model, batch)
@@ -225,6 +228,8 @@ def train(workload: YocoDet, model: torch.nn.Module, batches: Iterable[loader.De
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
+        if falling:
+            falling.step()
         losses.append(value.item())
     return losses
 
@@ -244,7 +249,9 @@ def test_map_on_images_never_seen_rises_by_15_points_within_100_steps(tmp_path: 
     workload = small(learning_rate=3e-3, image_size_px=96, output_stride=8, num_workers=1)
     model = workload.build().to(memory_format=torch.channels_last)
     before = workload.evaluate(model, tmp_path)
-    train(workload, model, itertools.islice(workload.batches(tmp_path, None, 16, 0), 100))
+    # At a constant rate the last steps' noise decides: by seed and by rounding, mAP rises by 0.08 to 0.38 (20 runs, 4
+    # of them below 0.2); by 0.21 to 0.42 with the rate brought down (16 runs).
+    train(workload, model, itertools.islice(workload.batches(tmp_path, None, 16, 0), 100), decay_steps=100)
     workload.close()
     after = workload.evaluate(model, tmp_path)
     assert after["heldout_map50"] > before["heldout_map50"] + 0.15
