@@ -31,7 +31,7 @@ from torch import Tensor, nn
 
 from yocobench.bench import hardware
 from yocobench.bench.accelerators.base import MAX_GRADIENT_NORM
-from yocobench.bench.accelerators.cpu import keep_freed_memory
+from yocobench.bench.accelerators.cpu import Device, keep_freed_memory
 from yocobench.bench.workloads.detection.layers import DepthwiseConv
 from yocobench.bench.workloads.detection.model import BoxHead
 from yocobench.bench.workloads.detection.winograd import Conv3x3
@@ -77,7 +77,9 @@ def stepper(workload: YocoDet, mode: str) -> Callable[[], None]:
     if mode.startswith("torch"):
         as_torch_has_it(model)
     optimizer = workload.optimizer(model)
-    loss = torch.compile(workload.loss, fullgraph=True, dynamic=False) if "compiled" in mode else workload.loss
+    loss = workload.loss
+    if "compiled" in mode:
+        loss = torch.compile(loss, fullgraph=True, dynamic=False, options=dict(Device.compile_options))
     images, targets, counts = workload.example_batch(BATCH)
     images = torch.randint_like(images, 256).contiguous(memory_format=layout)
     targets[:, :4] = torch.tensor([8.0, 8, 40, 40, 1])

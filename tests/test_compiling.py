@@ -163,13 +163,24 @@ def test_what_did_not_compile_is_gone_before_it_is_built_anew(tmp_path: Path):
     assert Alone.alone == [True, True]
 
 
-def test_the_device_names_the_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize(("mode", "options"), [(None, {"some": 1}), ("reduce-overhead", None)])
+def test_the_device_names_the_compiler_and_its_options_or_its_mode(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str | None, options: dict | None
+):
     monkeypatch.setattr(cpu.Device, "compile_backend", "aot_eager")
+    monkeypatch.setattr(cpu.Device, "compile_options", {"some": 1})
+    monkeypatch.setattr(cpu.Device, "compile_mode", lambda *_: mode)
     asked = []
     monkeypatch.setattr(torch, "compile", lambda loss, **options: asked.append(options) or loss)
     trainer, _ = first_step(compiled(spec(), True), tmp_path, 0, Trace(), counting_clock())
     assert trainer.loss.compiled
-    assert asked == [{"fullgraph": True, "dynamic": False, "backend": "aot_eager", "mode": None}]
+    assert asked == [{"fullgraph": True, "dynamic": False, "backend": "aot_eager", "mode": mode, "options": options}]
+
+
+def test_inductor_knows_the_options_of_a_cpu():
+    torch.compile(torch.neg, options=dict(cpu.Device.compile_options))  # refuses what it does not know:
+    with pytest.raises(RuntimeError, match="no_such_threshold"):
+        torch.compile(torch.neg, options={"no_such_threshold": 8})
 
 
 def test_a_gpu_that_torch_does_not_see_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -137,7 +137,8 @@ def build(
         per_pass = None if flops is None else flops * samples_per_item * micro
         # Graphs of several processes would have to hold their exchange of gradients: left out.
         mode = device.compile_mode(per_pass, accumulation) if group.size == 1 else None
-        loss.compile(root, backend=device.compile_backend, mode=mode)
+        options = None if mode else dict(device.compile_options)
+        loss.compile(root, backend=device.compile_backend, mode=mode, options=options)
     replica: parallel.Replica = functools.partial(loss, model)
     if group.size > 1 and not spec.sharded and not device.reduces_gradients:
         replica = parallel.replicate(model, loss, device.device)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -59,6 +59,8 @@ class Accelerator(Protocol):
     """Steps that the device compiles in before it runs the same code again: together they are the first step."""
     compile_backend: str
     """Of torch.compile."""
+    compile_options: Mapping[str, Any]
+    """Of that backend, where no mode is asked for."""
 
     def prepare(self, threads: int | None) -> int:
         """Set threads and flags; returns the number of CPU threads in use."""

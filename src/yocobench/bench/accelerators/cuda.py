@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -55,6 +56,7 @@ class Device:
     reduces_gradients = False
     compiling_steps = 1
     compile_backend = "inductor"
+    compile_options: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(self) -> None:
         if not torch.cuda.is_available():

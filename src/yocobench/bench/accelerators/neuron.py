@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -67,6 +68,7 @@ class _Neuron:
     device: torch.device
     compiling_steps = 2
     compile_backend = "neuron"
+    compile_options: Mapping[str, Any] = MappingProxyType({})
     """Of torch.compile, which only the native back end is asked for."""
 
     def prepare(self, threads: int | None) -> int:

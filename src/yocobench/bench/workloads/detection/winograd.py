@@ -92,9 +92,9 @@ class _Winograd(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
         batch, _, height, width = ctx.shape = x.shape
         points = _of_input(x)
-        by_weight = _both_sides(OF_WEIGHT, weight.permute(2, 3, 1, 0))
+        by_weight = _both_sides(OF_WEIGHT, weight.permute(2, 3, 0, 1))
         ctx.save_for_backward(points, by_weight)
-        tiles = _both_sides(TO_OUTPUT, torch.bmm(points, by_weight).unflatten(0, (POINTS, POINTS)))
+        tiles = _both_sides(TO_OUTPUT, torch.bmm(points, by_weight.transpose(1, 2)).unflatten(0, (POINTS, POINTS)))
         grid = (TILE, TILE, batch, math.ceil(height / TILE), math.ceil(width / TILE), weight.shape[0])
         return _to_images(tiles.view(grid), 0, height, width)
 
@@ -106,13 +106,13 @@ class _Winograd(torch.autograd.Function):
         padded = F.pad(grad.permute(0, 2, 3, 1), (0, 0, 0, -width % TILE, 0, -height % TILE))
         tiles = padded.unflatten(2, (across, TILE)).unflatten(1, (down, TILE)).permute(2, 4, 0, 1, 3, 5)
         products = _both_sides(TO_OUTPUT, tiles, transposed=True)
-        by_points = torch.bmm(points.transpose(1, 2), products).unflatten(0, (POINTS, POINTS))
-        weight_grad = _both_sides(OF_WEIGHT, by_points, transposed=True).view(3, 3, channels_in, -1)
-        by_tile = torch.bmm(products, by_weight.transpose(1, 2)).unflatten(0, (POINTS, POINTS))
+        by_points = torch.bmm(products.transpose(1, 2), points).unflatten(0, (POINTS, POINTS))
+        weight_grad = _both_sides(OF_WEIGHT, by_points, transposed=True).view(3, 3, -1, channels_in)
+        by_tile = torch.bmm(products, by_weight).unflatten(0, (POINTS, POINTS))
         inputs = _both_sides(OF_INPUT, by_tile, transposed=True)
         inputs = inputs.view(POINTS, POINTS, batch, down, across, channels_in)
         summed = _overlapping(_overlapping(inputs, 0), 1)
-        return _to_images(summed, 1, height, width), weight_grad.permute(3, 2, 0, 1)
+        return _to_images(summed, 1, height, width), weight_grad.permute(2, 3, 0, 1)
 
 
 def convolve(x: Tensor, weight: Tensor) -> Tensor:
