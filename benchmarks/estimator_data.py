@@ -172,7 +172,9 @@ class Model:
         for row in rows:
             if (row.device, row.low) not in devices:
                 precision = "fp16" if row.low else "tf32"  # what published "fp32" is from Ampere on
-                devices[row.device, row.low] = from_chip(self.chips[row.device], precision, constants=constants)
+                devices[row.device, row.low] = from_chip(
+                    self.chips[row.device], precision, host_speed=1.0, constants=constants
+                )
             seconds = step_time(self.traces[row.key], devices[row.device, row.low], row.accumulation).total_s
             found[row] = math.log(row.micro_batch * row.accumulation / seconds)
         return found

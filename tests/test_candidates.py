@@ -26,7 +26,7 @@ RETIRED = Exclusion(outcome="excluded", reason="retired: gone", source="the prov
 ESTIMATE = Rate(samples_per_second=10, low_samples_per_second=5, high_samples_per_second=20, source="estimated")
 ASSUMED = [
     "region=us-east-1", "usage_class=on-demand", "assume.boot_s=60", "assume.setup_s=240",
-    "assume.neuron_compile_s=1200", "assume.spread=2.0", "assume.volume_gib=73",
+    "assume.compile_s=0", "assume.neuron_compile_s=1200", "assume.spread=2.0", "assume.volume_gib=73",
     "protocol.repeats=3", "protocol.max_measure_s=25",
 ]  # fmt: skip
 

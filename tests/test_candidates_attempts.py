@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 
 import examples
@@ -76,3 +78,16 @@ def test_time_enough_or_a_number_leaves_the_condition_and_an_exclusion_leaves_no
     known = made("trn1.2xlarge", repeat(100), kind="neuron", asked=study("protocol.timeout_s=900"))
     assert [text.partition(":")[0] for text in known.warnings] == ["trains on conditions only"]
     assert made("trn1.2xlarge", kind="neuron", exclusion=RETIRED).warnings == ()
+
+
+# 300 s of boot and set-up and 80 of compiling, each half or twice as long; the bill of a measurement compiles once.
+def test_what_was_not_run_compiles_first_as_what_was_run_did():
+    compiling = study("assume.compile_s=80")
+    found = made(asked=compiling)
+    assert (found.one_off.total_s, found.one_off.low_s, found.one_off.high_s) == (380, 190, 760)
+    assert found.one_off.assumed_s == 300
+    assert round(found.measure_bill_usd, 6) == Decimal("0.056014")  # 465 + 80 s at 0.36 + 0.01 USD/h
+    measured = made("m5a.large", repeat(100, setup_s=3.0, first_step_s=7.0), asked=compiling)
+    assert measured.one_off.total_s == 310
+    eager = made(asked=compiling, workload=examples.spec().workload.model_copy(update={"compile": False}))
+    assert eager.one_off.total_s == 300

@@ -25,7 +25,7 @@ from yocobench.estimate.calibration import (
     read,
     write,
 )
-from yocobench.estimate.device import from_instance
+from yocobench.estimate.devices import from_instance
 from yocobench.estimate.estimator import Estimate, NoEstimate, estimate, load_s
 from yocobench.schema import CellSpec, Chip, WorkloadConfig
 

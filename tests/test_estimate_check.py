@@ -75,7 +75,7 @@ def test_a_trial_of_a_tuning_says_nothing_of_the_cell():
 def test_the_cells_beside_it_do_count():
     # The same model on another T4 ran at half of the modelled rate: that carries over whole, and 6 % of spread remain.
     rate = modelled_rate()
-    beside = residual("g4dn.2xlarge", OWN.chip, OWN.family, "cuda", ratio=2.0)
+    beside = residual("g4dn.2xlarge", OWN.chip, OWN.family, "cuda", ratio=2.0, precision="fp16")
     known = Calibration(residuals=(OWN.model_copy(update={"ratio": 50.0}), beside))
     (found,) = leave_one_out([measured(2 * 64 / rate)], known)
     assert found.est_samples_per_second == pytest.approx(rate / 2)

@@ -7,8 +7,8 @@ import torch
 
 from test_estimate import HOST
 from yocobench import config
-from yocobench.estimate import calibrate, device
-from yocobench.estimate.constants import GEMM_SHARE
+from yocobench.estimate import calibrate, cpus, device, devices
+from yocobench.estimate.constants import FITTED, GEMM_SHARE
 from yocobench.schema import Chip
 
 RATES = {"peak_tflops": {"fp32": 10, "fp16": 40}, "memory_gb_per_s": 500, "board_power_w": 100, "source": "a test file"}
@@ -70,7 +70,7 @@ def test_every_instance_that_trains_has_a_device_or_says_which_fact_is_missing()
         if found.detect:
             continue
         try:
-            made = device.from_instance(found, found.chip.precision, None)
+            made = devices.from_instance(found, found.chip.precision, None)
         except device.Unknown as error:
             assert "states no" in str(error)  # noqa: PT017
             continue
@@ -80,18 +80,40 @@ def test_every_instance_that_trains_has_a_device_or_says_which_fact_is_missing()
 
 def test_cpus_rank_by_cores_width_and_clock():
     rate = {
-        name: device.from_instance(config.instance(name), "fp32", None).high_flops_per_s
+        name: devices.from_instance(config.instance(name), "fp32", None).high_flops_per_s
         for name in ("m5a.large", "c6i.8xlarge", "c8g.8xlarge")
     }
     # m5a.large: one core x 2.5 GHz x 16 FLOPs x 0.85
     assert rate["m5a.large"] == pytest.approx(34e9)
     assert rate["c6i.8xlarge"] > 40 * rate["m5a.large"]
-    amx = device.from_instance(config.instance("c7i.8xlarge"), "bf16", None)
+    amx = devices.from_instance(config.instance("c7i.8xlarge"), "bf16", None)
     assert amx.low_flops_per_s > 3 * amx.high_flops_per_s
 
 
+# 71,000 on two cores of two threads: 71,000 / 2 / 1.42 = 25,000 a thread, of 35,000; without second threads 35,500.
+@pytest.mark.parametrize(("vcpus", "expected"), [(4, 25_000 / 35_000), (2, 35_500 / 35_000)])
+def test_a_loaders_worker_has_one_thread_of_the_two_that_coremark_counts(vcpus: int, expected: float):
+    found = config.instance("g4dn.xlarge")
+    hardware = found.hardware.model_copy(update={"vcpus": vcpus, "physical_cores": 2})
+    observed = found.observed.model_copy(update={"coremark_iterations_per_second": 71_000})
+    made = devices.from_instance(found.model_copy(update={"hardware": hardware, "observed": observed}), "fp16", None)
+    assert made.host_speed == pytest.approx(expected)
+    assert made.launch_s == pytest.approx(FITTED.launch_us * 1e-6 / expected)
+
+
+def test_a_chips_own_cache_counts_before_that_of_its_capability():
+    assert device.from_chip(chip(), "fp16").cache_bytes == 6 * 2**20  # 7.5 in constants.py
+    assert device.from_chip(chip({**RATES, "cache_mib": 4}), "fp16").cache_bytes == 4 * 2**20
+
+
+@pytest.mark.parametrize(("precision", "scales"), [("fp16", True), ("bf16", False), ("fp32", False)])
+def test_only_fp16_scales_its_loss(precision: str, scales: bool):
+    rates = {**RATES, "peak_tflops": {"fp32": 10, "fp16": 40, "bf16": 40}}
+    assert device.from_chip(chip(rates), precision).scales_loss is scales
+
+
 def test_one_process_drives_one_of_two_neuron_cores():
-    made = device.from_instance(config.instance("trn1.2xlarge"), "bf16", None)
+    made = devices.from_instance(config.instance("trn1.2xlarge"), "bf16", None)
     whole = device.from_chip(config.instance("trn1.2xlarge").accelerator, "bf16")
     assert made.low_flops_per_s == pytest.approx(whole.low_flops_per_s / 2)
     assert made.compile_s > 60
@@ -104,14 +126,14 @@ def test_one_process_drives_one_of_two_neuron_cores():
 )
 def test_no_rate_of_the_studys_gpus_is_assumed(name, high, low):
     found = config.instance(name)
-    made = device.from_instance(found, found.chip.precision, None)
+    made = devices.from_instance(found, found.chip.precision, None)
     assert (made.high_flops_per_s, made.low_flops_per_s) == pytest.approx((high, low))
     assert made.gaps == ()
 
 
 def test_two_threads_of_one_core_count_as_what_they_reach_together():
     """100 GFLOP/s and 15 GB/s of one thread; 1.5 and 1.25 times as much of both, where 2^0.94 cores were assumed."""
-    found = device.from_host(HOST, "fp32", "x86_64")
+    found = cpus.from_host(HOST, "fp32", "x86_64")
     assert (found.high_flops_per_s, found.bytes_per_s) == (150e9, 18.75e9)
 
 

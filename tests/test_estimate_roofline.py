@@ -57,6 +57,15 @@ def test_the_cache_serves_its_part_of_the_bytes():
     assert operation_time(op(moved=1e9, kind="elementwise"), cached)[1] == pytest.approx(0.001 * (0.5 + 0.125))
 
 
+# 1 GB of gradients, read and written at 1 TB/s: 2 ms more, and as many kernels as the update of 3.
+def test_a_scaled_loss_costs_one_more_pass_over_the_gradients():
+    update = op(moved=4e9, kind="optimizer", launches=3)
+    work = trace(op(flops=1e12), optimizer=[update], gradients=1_000_000_000)
+    plain, scaled = (step_time(work, device(scales_loss=one, launch_s=1e-6)) for one in (False, True))
+    assert (plain.optimizer_s, scaled.optimizer_s) == pytest.approx((0.004, 0.006))
+    assert scaled.host_s - plain.host_s == pytest.approx(3e-6)
+
+
 def test_a_slow_host_hides_a_fast_device():
     found = step_time(trace(op(moved=1e6, kind="elementwise", count=1000)), device(launch_s=1e-5))
     assert found.device_s == pytest.approx(0.001)

@@ -10,7 +10,7 @@ import pytest
 from yocobench import config
 from yocobench.estimate import interval
 from yocobench.estimate.calibration import Calibration, Residual
-from yocobench.estimate.device import from_instance
+from yocobench.estimate.devices import from_instance
 from yocobench.estimate.estimator import Estimate, estimate
 from yocobench.estimate.interval import CPU_SIGMA, GAP_SIGMA, SIGMA
 
@@ -50,7 +50,7 @@ def test_two_estimates_without_any_measurement_differ_as_pairs_of_published_devi
 
 
 def test_an_unknown_fact_is_the_devices_own():
-    assert device("p3.2xlarge").gaps == ("host CPU speed unknown: the reference core assumed",)
+    assert device("p3.2xlarge").gaps == ("host CPU speed unknown: 0.7 of the reference core assumed",)
     assert spread(trained(T4), trained("p3.2xlarge")) == pytest.approx(math.hypot(SIGMA["kind"], GAP_SIGMA))
 
 

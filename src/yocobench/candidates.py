@@ -134,8 +134,8 @@ def _one_off(evidence: Evidence, study: Study) -> OneOff:
     assumed = box_s
     known = [(r.setup_s or 0.0) + (r.first_step_s or 0.0) for r in evidence.counted]
     measured = max(known, default=0.0)  # the repeat that found no compiled code kept, as on a new box
-    if not known and evidence.planned.spec.kind == "neuron":
-        assumed += study.assume.neuron_compile_s
+    if not known:
+        assumed += _compile_s(evidence.planned, study)
     spread = study.assume.spread
     box, least, most = (statistics.fmean(seen), min(seen), max(seen)) if seen else (0.0, 0.0, 0.0)
     return OneOff(
@@ -145,6 +145,13 @@ def _one_off(evidence: Evidence, study: Study) -> OneOff:
         assumed_s=box_s,
         shared=(Shared(key="boot and set-up", variance_share=BOXES_ALIKE * (box_s / assumed) ** 2),) if box_s else (),
     )
+
+
+def _compile_s(planned: PlannedCell, study: Study) -> float:
+    """Of the first step on a new box, where no run says: torch.compile's, or the Neuron compiler's."""
+    if planned.spec.kind == "neuron":
+        return study.assume.neuron_compile_s
+    return 0.0 if planned.spec.workload.compile is False else study.assume.compile_s
 
 
 def _tariffs(instance: Instance, study: Study, prices: PriceList) -> tuple[Tariff, ...]:
@@ -205,13 +212,12 @@ def _burst(instance: Instance) -> Decimal | None:
 
 
 def _measure_bill(planned: PlannedCell, study: Study, price: Price | None, prices: PriceList) -> Decimal | None:
-    """What one measured cell would cost, volume and address included: boot, set-up and all repeats at their cap."""
+    """What one measured cell would cost, volume and address included: boot, set-up, compiling, repeats at their cap."""
     if price is None or planned.exclusion is not None:
         return None
     protocol = study.protocol
     seconds = study.assume.boot_s + study.assume.setup_s
     seconds += protocol.repeats * (protocol.max_measure_s + REPEAT_OVERHEAD_S)
-    if planned.spec.kind == "neuron":
-        seconds += study.assume.neuron_compile_s
+    seconds += _compile_s(planned, study)  # once: the next repeats find the code kept
     beside = (_storage(study, prices) or 0) + (prices.address_usd_per_hour or 0)
     return cost.cost_usd(seconds, price.usd_per_hour + beside)

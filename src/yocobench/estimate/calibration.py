@@ -11,8 +11,8 @@ from pathlib import Path
 
 from pydantic import Field, PositiveFloat, ValidationError
 
-from yocobench.bench.measurement import Measurement
-from yocobench.bench.stability import OTHER_SHARE
+from yocobench.bench.measurement import Measurement, RepeatResult
+from yocobench.bench.stability import OTHER_SHARE, trends
 from yocobench.bench.statistics import mean_interval
 from yocobench.receipt import write_atomic
 from yocobench.schema import AcceleratorKind, Frozen, Precision
@@ -87,12 +87,19 @@ class Calibration(Frozen):
         return self.model_copy(update={"residuals": kept})
 
 
+def settled(repeat: RepeatResult) -> RepeatResult:
+    """The repeat without the steps before its step times settled, as a decision reckons with it (evidence.py)."""
+    found = trends(repeat.step_times_s)
+    at = found[-1].at_step if found else 0
+    return repeat.model_copy(update={"step_times_s": repeat.step_times_s[at:], "data_wait_s": repeat.data_wait_s[at:]})
+
+
 def measured_step_s(measurement: Measurement) -> tuple[float, float, float] | None:
     """(mean step, data-wait part, relative half width) over the good repeats of a cell; None when none is good.
 
-    The mean of the repeats' means; its half width from their spread (Student's t).
+    The mean of the repeats' means, once settled; its half width from their spread (Student's t).
     """
-    good = [r for r in measurement.repeats if r.outcome == "ok" and r.step_times_s]
+    good = [settled(r) for r in measurement.repeats if r.outcome == "ok" and r.step_times_s]
     if not good:
         return None
     means = [sum(r.step_times_s) / len(r.step_times_s) for r in good]

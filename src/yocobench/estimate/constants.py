@@ -91,7 +91,8 @@ TF32_FROM = 8.0
 """Compute capability from which products left in fp32 run as TF32, unless the run itself is in precision fp32
 (bench/accelerators/cuda.py)."""
 CACHE_MIB = {"7.0": 6, "7.5": 6, "8.0": 40, "8.6": 6, "8.9": 64, "9.0": 50, "10.0": 126, "12.0": 96}
-"""Last-level cache by compute capability (NVIDIA architecture white papers, remembered; 8.9: L4 48, L40S 96)."""
+"""Last-level cache by compute capability (NVIDIA architecture white papers, remembered), of a chip that states none:
+chips of one capability differ (rates.cache_mib of L4 48, L40S 96)."""
 NODE_ENERGY = {"7.0": 1.0, "7.5": 1.0, "8.0": 0.5, "8.6": 0.65, "8.9": 0.33, "9.0": 0.33, "10.0": 0.33, "12.0": 0.33}
 """Energy of the same work against 12 nm: TSMC 7 nm, Samsung 8 nm, TSMC 4 nm (foundries' own claims, remembered)."""
 DYNAMIC_POWER = 0.8
@@ -99,7 +100,14 @@ DYNAMIC_POWER = 0.8
 POWER_SOFTNESS = 1.5
 """Clocks sink before the limit is reached: time = (roofline^p + energy-limited^p)^(1/p)."""
 REFERENCE_COREMARK = 35_000.0
-"""CoreMark per physical core of the reference host: g5.xlarge, 69634 on two cores (conf/instance/g5.xlarge.yaml)."""
+"""CoreMark of one thread of the reference core, the Zen 4 one that loading was timed on. Not run there, but it fits:
+a Zen 3 core (2026-11-30) decodes at 0.78 of its speed, and a thread of a 7R13, also Zen 3, has 0.80 to 0.84 of this."""
+SMT_COREMARK = 1.42
+"""CoreMark of a core's two threads over that of one: Xeon 6975P-C, 47,613 a core of c8i.8xlarge with two, 33,426 of
+g7.2xlarge with one (ec2instances.info, measured 2025-12). The catalogue states CoreMark on all vCPUs; a loader has one
+worker for each physical core, and one thread launches kernels."""
+USUAL_HOST_SPEED = 0.7
+"""Of one thread against the reference core's, where no CoreMark is known: median over conf/instance (0.52 to 0.96)."""
 LINK_BYTES_PER_S = 10e9
 """Between the accelerators of a box, for an all-reduce: PCIe 3.0 x16 as it is reached, assumed. NVLink and NeuronLink
 are faster, which the catalogue does not state."""

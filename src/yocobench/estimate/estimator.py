@@ -18,8 +18,8 @@ from yocobench.estimate.constants import (
     REDUCTION_EXPONENT,
 )
 from yocobench.estimate.device import Device, Unknown
+from yocobench.estimate.devices import open_device
 from yocobench.estimate.interval import Correction, Shared
-from yocobench.estimate.residuals import open_device
 from yocobench.estimate.roofline import Bound, StepTime, step_time
 from yocobench.estimate.split import TooLarge, split
 from yocobench.estimate.traces import memory_need, trace
@@ -119,16 +119,14 @@ def estimate(
     samples = found.samples_per_item * config.global_batch_size
     line = line.sharded(shared.processes) if shared.sharded else line
     known = interval.correction(calibration, config.name, target)
-    parts = dataclasses.replace(parts, factor=known.factor)
-    if parts.bound_by == "input":
-        known = interval.loading(config.name, target)
     return with_interval(
         config.name,
         target.name,
         device=target,
         precision=chosen,
-        parts=parts,
+        parts=dataclasses.replace(parts, factor=known.factor),
         known=known,
+        loading=interval.loading(config.name, target),
         samples_per_step=samples,
         micro_batch_size=micro,
         accumulation_steps=accumulation,
@@ -145,15 +143,27 @@ def with_interval(
     precision: Precision,
     parts: StepTime,
     known: Correction,
+    loading: Correction | None = None,
     samples_per_step: float,
     micro_batch_size: int,
     accumulation_steps: int,
     needed_bytes: int,
     available_bytes: int | None,
 ) -> Estimate:
-    """The estimate of a step with these parts. `known`: what has been measured nearby, whose factor `parts` hold."""
+    """The estimate of a step with these parts. `known`: what has been measured nearby, whose factor `parts` hold.
+
+    Beside an accelerator the slower of training and loading decides, and either may turn out slower than thought: each
+    end of the interval is the lower one of theirs.
+    """
     rate = samples_per_step / parts.total_s
-    low, high = interval.bounds(rate, known.sigma)
+    if loading is None or parts.on_cpu or not parts.input_s:
+        low, high = interval.bounds(rate, known.sigma)
+    else:
+        seconds = ((parts.training_s, known.sigma), (parts.input_s, loading.sigma))
+        ends = [interval.bounds(samples_per_step / each, sigma) for each, sigma in seconds]
+        low, high = (min(side) for side in zip(*ends, strict=True))
+    if loading is not None and parts.bound_by == "input":
+        known = loading
     return Estimate(
         workload=workload,
         instance=instance,

@@ -16,6 +16,7 @@ from typing import Literal, NamedTuple
 from yocobench.estimate.calibration import Calibration, Residual, carry
 from yocobench.estimate.constants import LOAD_ORIGIN
 from yocobench.estimate.device import Device
+from yocobench.estimate.memory import is_low
 
 Distance = Literal["chip", "family", "kind", "other"]
 Z90 = 1.6449
@@ -40,6 +41,10 @@ CARRY: dict[Distance, float] = {"chip": 1.0, "family": 0.95, "kind": 0.92, "othe
 kind: regression over the training pairs (0.92), same date; on CPUs CPU_CARRY stands for it."""
 CPU_CARRY = 0.7
 OTHER_WORKLOAD_CARRY = 0.5
+OTHER_PRECISION_CARRY = 0.5
+OTHER_PRECISION_SIGMA = 0.15
+"""Carried less, and spread added, where cells in fp32 stand for 16-bit training or the other way round: other kernels
+run there (Winograd's convolutions, say, in fp32 on a CPU only). Stated: no cell was measured in both."""
 BUSY_SIGMA = 0.4
 """Per unit of log(busy): a host shared with other work tells little about itself, so its residual also counts less."""
 
@@ -98,6 +103,8 @@ def correction(calibration: Calibration, workload: str, device: Device) -> Corre
     same_level = [r for r in ranked if distance(r, device) == near]
     same = [r for r in same_level if r.workload == workload]
     chosen = same or same_level
+    alike = [r for r in chosen if is_low(r.precision) == (device.low_flops_per_s > 0)]
+    chosen = alike or chosen
     # A relative error is half a 95 % interval, which in a normal distribution is 1.96 standard deviations.
     noise = max(math.hypot(r.relative_error / 1.96, BUSY_SIGMA * math.log(r.busy)) for r in chosen)
     if math.hypot(table[near], noise) >= table["other"]:
@@ -107,11 +114,15 @@ def correction(calibration: Calibration, workload: str, device: Device) -> Corre
     if not same:
         exponent *= OTHER_WORKLOAD_CARRY
         noise = math.hypot(noise, OTHER_WORKLOAD_SIGMA)
+    if not alike:
+        exponent *= OTHER_PRECISION_CARRY
+        noise = math.hypot(noise, OTHER_PRECISION_SIGMA)
     factor = carry(chosen, [1.0 / r.busy for r in chosen]) ** exponent
     what = ", ".join(sorted({f"{r.workload} on {r.instance}{' (busy)' if r.busy > 1 else ''}" for r in chosen}))
+    near_words = WORDS[near] if alike else f"{WORDS[near]}, in {chosen[0].precision}"
     parts = _of_device(table, near, device) | _of_cells(table, near, chosen, noise)
     sigma = math.hypot(table[near], noise, *added)
-    return Correction(factor, sigma, f"{what} ({WORDS[near]})", _listed(workload, parts))
+    return Correction(factor, sigma, f"{what} ({near_words})", _listed(workload, parts))
 
 
 def loading(workload: str, device: Device) -> Correction:
@@ -122,7 +133,7 @@ def loading(workload: str, device: Device) -> Correction:
         parts[f"host {device.host_chip}"] = half["family"] + half["kind"]
     cores = f"{device.host_cores:g} core{'s' if device.host_cores > 1 else ''} of {device.host_chip or 'a host'}"
     by = f" by {device.host_speed_by}" if device.host_speed_by else ""
-    sigma = math.hypot(CPU_SIGMA["other"], *_added(device))
+    sigma = math.hypot(CPU_SIGMA["other"], 0.0 if device.host_speed_by else GAP_SIGMA)
     return Correction(1.0, sigma, f"{LOAD_ORIGIN}, scaled to {cores}{by}", _listed(workload, parts))
 
 

@@ -30,11 +30,11 @@ from omegaconf import OmegaConf
 from pydantic import ValidationError
 
 from yocobench.bench import hardware
-from yocobench.estimate import device as devices
 from yocobench.estimate import interval, memory
 from yocobench.estimate.calibration import Calibration
+from yocobench.estimate.device import Unknown, from_chip
+from yocobench.estimate.devices import open_device
 from yocobench.estimate.estimator import Estimate, NoEstimate, precision_of, with_interval
-from yocobench.estimate.residuals import open_device
 from yocobench.estimate.roofline import step_time
 from yocobench.schema import Chip, Instance, Precision
 
@@ -127,8 +127,8 @@ def estimate_module(
         if isinstance(target, Instance):
             on = open_device(target, chosen, calibration.host)
         else:
-            on = devices.from_chip(target, chosen)
-    except devices.Unknown as error:
+            on = from_chip(target, chosen)
+    except Unknown as error:
         return NoEstimate(name, target.name, str(error), needed, have)
     known = interval.correction(calibration, name, on)
     parts = dataclasses.replace(step_time(found, on, compiled=compiled), factor=known.factor)

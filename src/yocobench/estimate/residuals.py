@@ -5,27 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from yocobench import config, receipt
-from yocobench.bench import hardware
-from yocobench.estimate import device as devices
 from yocobench.estimate.calibration import HostRates, Residual, busy_factor, measured_step_s
+from yocobench.estimate.device import Device
+from yocobench.estimate.devices import open_device
 from yocobench.estimate.memory import is_low
 from yocobench.estimate.roofline import StepTime, step_time
 from yocobench.estimate.traces import trace
 from yocobench.receipt import Receipt
-from yocobench.schema import CellSpec, Instance, Precision
+from yocobench.schema import CellSpec
 
 
-def open_device(instance: Instance, precision: Precision, host: HostRates | None) -> devices.Device:
-    """The device of an instance type, or of this host where the type is detected. Raises Unknown."""
-    if not instance.detect:
-        return devices.from_instance(instance, precision, host)
-    detected = hardware.detect()
-    if host is None or detected.kind != "cpu":
-        raise devices.Unknown("this host has no calibration; run: python -m yocobench.estimate.calibrate")
-    return devices.from_host(host, precision, detected.arch)
-
-
-def modelled(spec: CellSpec, target: devices.Device) -> StepTime:
+def modelled(spec: CellSpec, target: Device) -> StepTime:
     """The model's step time without input: measured steps state their data wait apart."""
     found = trace(spec.workload, spec.micro_batch_size, is_low(spec.precision))
     compiled = spec.workload.compile is not False

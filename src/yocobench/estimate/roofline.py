@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from yocobench.estimate.constants import COMPILED_BYTES, COMPILED_LAUNCHES, LINK_OVERLAP, POWER_SOFTNESS
@@ -88,6 +88,8 @@ def step_time(
 
     `load_s`: seconds that one core of the reference speed needs to load the step's inputs.
     """
+    if device.scales_loss:
+        trace = replace(trace, optimizer=(*trace.optimizer, _unscaling(trace)))
     compute, memory, floor, host = _sum(trace.operations, device, compiled)
     _, update, update_floor, update_host = _sum(trace.optimizer, device, compiled=False)
     reduce_s = 0.0
@@ -107,6 +109,13 @@ def step_time(
         level=device.level,
         on_cpu=on_cpu,
     )
+
+
+def _unscaling(trace: Trace) -> Operation:
+    """GradScaler.unscale_: all gradients read and written, in as many kernels as the update takes."""
+    launches = max((op.launches for op in trace.optimizer), default=1)
+    size = float(trace.gradient_bytes)
+    return Operation("gradient_unscale", "optimizer", 0.0, size, size, False, launches=launches)
 
 
 def _sum(operations: Iterable[Operation], device: Device, compiled: bool) -> tuple[float, float, float, float]:

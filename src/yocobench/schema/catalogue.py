@@ -32,6 +32,8 @@ class Rates(Sourced):
     peak_tflops: dict[Precision, PositiveFloat | None] = {}
     flops_per_cycle_per_core: dict[Precision, PositiveFloat | None] = {}
     memory_gb_per_s: PositiveFloat | None = None
+    cache_mib: PositiveFloat | None = None
+    """Last-level cache of a device; null: what its compute capability usually has (estimate/constants.py)."""
     board_power_w: PositiveFloat | None = None
     """Power limit of a GPU's board: small cards (T4, L4) cannot hold their peak under it."""
 

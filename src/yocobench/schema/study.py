@@ -160,6 +160,8 @@ class Assume(Stated):
     """From RunInstances to a shell."""
     setup_s: Seconds
     """Installing the environment and fetching code and data."""
+    compile_s: Seconds
+    """First step of a model that torch.compile compiles anew, as on a new box; not for Trainium."""
     neuron_compile_s: Seconds
     """First compilation of a training step for Trainium."""
     spread: Annotated[float, Field(gt=1, le=1000)]

@@ -30,7 +30,8 @@ class Row(Stated):
     source: Source
     """Where the rate comes from. `estimated` and `extrapolated` numbers carry a leading ~ in tables."""
     samples_per_second: float
-    """Training throughput: where it was measured, the mean of the repeats' rates; of an estimate, its median."""
+    """Training throughput: where it was measured, the mean of the repeats' rates (once their step times
+    had settled); of an estimate, its median."""
     samples_per_second_low: float | None = None
     """Lower end of its interval; null in a file of schema 1."""
     samples_per_second_high: float | None = None
