@@ -28,6 +28,7 @@ from yocobench.bench.loading import loader_rates
 from yocobench.bench.workloads.detection import augment
 from yocobench.bench.workloads.detection.loader import Form, Item, augmented
 from yocobench.bench.workloads.yoco_det import YocoDet
+from yocobench.paths import relative
 from yocobench.selection.report import table
 
 DATA = ROOT / "data/images"
@@ -113,7 +114,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--workers", type=int, nargs="+", default=[0, 1, 2])
     options = parser.parse_args()
-    split = CocoSplit.open(DATA, "train", options.images)
+    try:
+        split = CocoSplit.open(DATA, "train", options.images)
+    except ValueError as error:  # no data yet
+        parser.error(relative(error))
     print(f"{options.images} images, OpenCV {cv2.__version__}, Pillow {PIL.__version__}, {platform.machine()}")
     print(compare(split, options.rounds))
     print()
