@@ -33,3 +33,7 @@ def test_the_legend_says_that_boot_and_set_up_are_assumed_unless_they_were_measu
     told = "Of the one-off part, boot and set-up are assumed, not measured: 300 s (params.yaml)."
     for text in (report.markdown([guess], []), report.readme_block([guess]), page.html([guess], [])):
         assert told in text
+        assert f"{told} So is compiling, on types that were not run." in text
+    run = decide_workload([candidate("slow", 1, "1.00", one_off=start)], terms())
+    assert told in report.markdown([run], [])
+    assert "compiling" not in report.markdown([run], [])

@@ -36,10 +36,14 @@ WORDS = (
 
 
 def assumed(decisions: Sequence[Decision]) -> str:
-    """A sentence on boot and set-up, with a space before it; empty where they were measured on every type."""
+    """Sentences on boot, set-up and compiling, with a space before; empty where they were measured on every type."""
     seconds = {round(3600 * row.one_off_assumed_h) for one in decisions for row in one.rows if row.can_be_chosen} - {0}
     told = " or ".join(f"{given(one)} s" for one in sorted(seconds))
-    return f" Of the one-off part, boot and set-up are assumed, not measured: {told} (params.yaml)." if told else ""
+    if not told:
+        return ""
+    unrun = any(row.can_be_chosen and row.source == "estimated" for one in decisions for row in one.rows)
+    compiling = " So is compiling, on types that were not run." if unrun else ""
+    return f" Of the one-off part, boot and set-up are assumed, not measured: {told} (params.yaml).{compiling}"
 
 
 def table(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
