@@ -26,7 +26,8 @@ from yocobench.estimate.calibration import (
     write,
 )
 from yocobench.estimate.devices import from_instance
-from yocobench.estimate.estimator import Estimate, NoEstimate, estimate, load_s
+from yocobench.estimate.estimator import Estimate, NoEstimate, estimate
+from yocobench.estimate.loading import load_s
 from yocobench.schema import CellSpec, Chip, WorkloadConfig
 
 HOST = HostRates(

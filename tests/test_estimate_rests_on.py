@@ -45,17 +45,17 @@ def test_the_rate_of_matrix_tiles_is_an_assumption_that_widens_the_interval():
 def test_beside_an_accelerator_the_slower_of_training_and_loading_sets_each_end():
     parts = dataclasses.replace(run("g5.xlarge").parts, compute_s=1.0, memory_s=0, launch_s=0, optimizer_s=0, power_s=0,
                                 host_s=0, all_reduce_s=0, level=1.0, factor=1.0, input_s=0.8)  # fmt: skip
-    known, loading = (interval.Correction(1.0, sigma, name, ()) for name, sigma in (("cells", 0.1), ("loader", 0.4)))
+    known, feeding = (interval.Correction(1.0, sigma, name, ()) for name, sigma in (("cells", 0.1), ("loader", 0.4)))
     facts = {"device": from_instance(config.instance("g5.xlarge"), "bf16", HOST), "precision": "bf16", "known": known,
              "samples_per_step": 1000, "micro_batch_size": 1, "accumulation_steps": 1, "needed_bytes": 1,
              "available_bytes": 2}  # fmt: skip
-    found = with_interval("wide", "g5.xlarge", parts=parts, loading=loading, **facts)
+    found = with_interval("wide", "g5.xlarge", parts=parts, feeding=feeding, **facts)
     assert found.samples_per_second == pytest.approx(1000)
     assert found.low_samples_per_second == pytest.approx(1250 / 1.931, rel=1e-3)  # 647: the loader's
     assert found.high_samples_per_second == pytest.approx(1000 * 1.1788, rel=1e-3)  # training's
     assert found.calibrated_on == "cells"
     bound = dataclasses.replace(parts, input_s=1.25)
-    found = with_interval("wide", "g5.xlarge", parts=bound, loading=loading, **facts)
+    found = with_interval("wide", "g5.xlarge", parts=bound, feeding=feeding, **facts)
     assert (found.samples_per_second, found.high_samples_per_second) == pytest.approx((800, 1179), abs=0.5)
     assert (found.bound_by, found.calibrated_on) == ("input", "loader")
 

@@ -8,7 +8,7 @@ import math
 import pytest
 
 from yocobench import config
-from yocobench.estimate import interval
+from yocobench.estimate import interval, loading
 from yocobench.estimate.calibration import Calibration, Residual
 from yocobench.estimate.devices import from_instance
 from yocobench.estimate.estimator import Estimate, estimate
@@ -82,24 +82,24 @@ def test_estimates_at_different_distances_from_one_cell_keep_the_spread_of_their
 @pytest.mark.parametrize("workload", ["wide", "another"])
 def test_no_estimate_shares_more_than_its_error(name, cell, workload):
     cells = () if cell is None else (measured(cell, workload, relative_error=0.2),)
-    for found in (trained(name, *cells), interval.loading("wide", device(name))):
+    for found in (trained(name, *cells), loading.correction(Calibration(), "wide", device(name))):
         common = sum(sigma**2 for _, sigma in found.shared)
         assert 0 < common < found.sigma**2
         assert len(dict(found.shared)) == len(found.shared)
 
 
 def test_loading_errs_alike_in_boxes_with_one_cpu_and_less_so_in_others():
-    boxes = {name: interval.loading("wide", device(name)) for name in (T4, A10G, L4, L40S)}
+    boxes = {name: loading.correction(Calibration(), "wide", device(name)) for name in (T4, A10G, L4, L40S)}
     assert boxes[L4].sigma == CPU_SIGMA["other"]
     assert spread(boxes[L4], boxes[L40S]) == pytest.approx(CPU_SIGMA["chip"])  # the same EPYC 7R13
     assert spread(boxes[T4], boxes[L4]) == pytest.approx(CPU_SIGMA["kind"])
 
 
 def test_loading_says_on_which_core_it_was_timed_and_what_it_was_scaled_by():
-    assert interval.loading("wide", device(L4)).rests_on == (
+    assert loading.correction(Calibration(), "wide", device(L4)).rests_on == (
         "loader timed on a Zen 4 core on 2026-11-24, scaled to 2 cores of amd-epyc-7r13 by CoreMark"
     )
-    unknown = interval.loading("wide", device("p3.2xlarge")).rests_on  # no CoreMark is on file
+    unknown = loading.correction(Calibration(), "wide", device("p3.2xlarge")).rests_on  # no CoreMark is on file
     assert unknown.endswith("scaled to 4 cores of intel-xeon-e5-2686v4")
 
 

@@ -46,6 +46,11 @@ def usable() -> int:
     return max(1, math.floor(min(quota(), cores)))
 
 
+def loading_workers(cores: int, beside_accelerator: bool) -> int:
+    """Processes that load images unless told: one a core beside an accelerator, one for four cores that train."""
+    return cores if beside_accelerator else max(1, cores // 4)
+
+
 _before: set[int] = set()
 """The CPUs of this process before `spread`, for the workers that it forks."""
 

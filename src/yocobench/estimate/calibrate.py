@@ -212,8 +212,9 @@ def load(root: Path, refresh: bool = False) -> Calibration:
     """This host's rates and the residuals of every measured receipt."""
     from yocobench.estimate.residuals import from_receipts
 
-    rates = host_rates(root, refresh)
-    return Calibration(host=rates, residuals=from_receipts(root, rates), mean_image_pixels=_mean_image_pixels(root))
+    rates, pixels = host_rates(root, refresh), _mean_image_pixels(root)
+    trained, loaders = from_receipts(root, rates, pixels)
+    return Calibration(host=rates, residuals=trained, loaders=loaders, mean_image_pixels=pixels)
 
 
 def _mean_image_pixels(root: Path) -> float | None:

@@ -73,18 +73,33 @@ class Residual(Frozen):
     """How many times longer others made its steps (`busy_factor`): `ratio` is divided by it, the spread widened."""
 
 
+class LoaderResidual(Frozen):
+    """How a measured cell's loader alone turned out against its constants (loading.py)."""
+
+    workload: str
+    instance: str
+    host_chip: str
+    """The host's CPU; empty: unknown."""
+    ratio: PositiveFloat
+    """Measured seconds of a core for an image / modelled ones."""
+
+
 class Calibration(Frozen):
     """All that estimates lean on beside the catalogue's facts."""
 
     host: HostRates | None = None
     residuals: tuple[Residual, ...] = ()
+    loaders: tuple[LoaderResidual, ...] = ()
     mean_image_pixels: PositiveFloat | None = None
     """Of the stored images in data/images; null: there are none, or their manifest does not say."""
 
     def without(self, workload: str, instance: str) -> Calibration:
         """The same without one cell: for leave-one-out."""
-        kept = tuple(r for r in self.residuals if (r.workload, r.instance) != (workload, instance))
-        return self.model_copy(update={"residuals": kept})
+        kept = {
+            "residuals": tuple(r for r in self.residuals if (r.workload, r.instance) != (workload, instance)),
+            "loaders": tuple(r for r in self.loaders if (r.workload, r.instance) != (workload, instance)),
+        }
+        return self.model_copy(update=kept)
 
 
 def settled(repeat: RepeatResult) -> RepeatResult:

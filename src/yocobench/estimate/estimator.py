@@ -5,18 +5,11 @@ what it rests on. Without the facts there is no number: a NoEstimate says which 
 from __future__ import annotations
 
 import dataclasses
-import math
 from dataclasses import dataclass
 
 from yocobench.bench import hardware
-from yocobench.estimate import interval, memory
+from yocobench.estimate import interval, loading, memory
 from yocobench.estimate.calibration import Calibration
-from yocobench.estimate.constants import (
-    LOAD_S_PER_CANVAS_MEGAPIXEL,
-    LOAD_S_PER_IMAGE,
-    LOAD_S_PER_MEGAPIXEL,
-    REDUCTION_EXPONENT,
-)
 from yocobench.estimate.device import Device, Unknown
 from yocobench.estimate.devices import open_device
 from yocobench.estimate.interval import Correction, Shared
@@ -26,8 +19,6 @@ from yocobench.estimate.traces import memory_need, trace
 from yocobench.schema import Instance, Precision, WorkloadConfig
 from yocobench.selection import wording
 
-DEFAULT_IMAGE_PX = 320
-"""Side of images where neither the workload (args.image_size_px) nor the dataset's manifest says."""
 BOUND_WORDS: dict[str, str] = {
     "compute": "arithmetic",
     "memory": "memory bandwidth",
@@ -114,8 +105,9 @@ def estimate(
         return NoEstimate(config.name, instance.name, reason, needed, have)
     micro, accumulation = shared.micro_batch_size, shared.accumulation_steps
     found = trace(config, micro, memory.is_low(chosen))
-    loading_s = load_s(config, calibration.mean_image_pixels)
-    parts = step_time(found, target, accumulation, config.compile is not False, loading_s, shared.processes)
+    feeding = loading.correction(calibration, config.name, target)
+    load_s = loading.load_s(config, calibration.mean_image_pixels) * feeding.factor
+    parts = step_time(found, target, accumulation, config.compile is not False, load_s, shared.processes)
     samples = found.samples_per_item * config.global_batch_size
     line = line.sharded(shared.processes) if shared.sharded else line
     known = interval.correction(calibration, config.name, target)
@@ -126,7 +118,7 @@ def estimate(
         precision=chosen,
         parts=dataclasses.replace(parts, factor=known.factor),
         known=known,
-        loading=interval.loading(config.name, target),
+        feeding=feeding,
         samples_per_step=samples,
         micro_batch_size=micro,
         accumulation_steps=accumulation,
@@ -143,27 +135,28 @@ def with_interval(
     precision: Precision,
     parts: StepTime,
     known: Correction,
-    loading: Correction | None = None,
+    feeding: Correction | None = None,
     samples_per_step: float,
     micro_batch_size: int,
     accumulation_steps: int,
     needed_bytes: int,
     available_bytes: int | None,
 ) -> Estimate:
-    """The estimate of a step with these parts. `known`: what has been measured nearby, whose factor `parts` hold.
+    """The estimate of a step with these parts. `known` and, of loading, `feeding`: what has been measured
+    nearby, whose factors `parts` hold.
 
     Beside an accelerator the slower of training and loading decides, and either may turn out slower than thought: each
     end of the interval is the lower one of theirs.
     """
     rate = samples_per_step / parts.total_s
-    if loading is None or parts.on_cpu or not parts.input_s:
+    if feeding is None or parts.on_cpu or not parts.input_s:
         low, high = interval.bounds(rate, known.sigma)
     else:
-        seconds = ((parts.training_s, known.sigma), (parts.input_s, loading.sigma))
+        seconds = ((parts.training_s, known.sigma), (parts.input_s, feeding.sigma))
         ends = [interval.bounds(samples_per_step / each, sigma) for each, sigma in seconds]
         low, high = (min(side) for side in zip(*ends, strict=True))
-    if loading is not None and parts.bound_by == "input":
-        known = loading
+    if feeding is not None and parts.bound_by == "input":
+        known = feeding
     return Estimate(
         workload=workload,
         instance=instance,
@@ -184,14 +177,3 @@ def with_interval(
         parts=parts,
         gaps=device.gaps,
     )
-
-
-def load_s(config: WorkloadConfig, mean_image_pixels: float | None) -> float:
-    """Seconds of one core of the reference speed for loading the images of one step; 0 for other data."""
-    if config.data != "images":
-        return 0.0
-    side = float(config.args.get("image_size_px", DEFAULT_IMAGE_PX))
-    stored = mean_image_pixels or max(side, DEFAULT_IMAGE_PX) ** 2
-    reduced = math.pow(min(1.0, side / math.sqrt(stored)), REDUCTION_EXPONENT)
-    decoding = stored * 1e-6 * LOAD_S_PER_MEGAPIXEL * reduced
-    return config.global_batch_size * (LOAD_S_PER_IMAGE + decoding + side**2 * 1e-6 * LOAD_S_PER_CANVAS_MEGAPIXEL)

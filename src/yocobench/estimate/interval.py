@@ -14,7 +14,6 @@ from itertools import pairwise
 from typing import Literal, NamedTuple
 
 from yocobench.estimate.calibration import Calibration, Residual, carry
-from yocobench.estimate.constants import LOAD_ORIGIN
 from yocobench.estimate.device import Device
 from yocobench.estimate.memory import is_low
 
@@ -28,8 +27,8 @@ family, kind: 90 % of the errors of 283 training pairs lie within 1.645 of it (b
 10 % (c3o-experiments, 930 configurations), not fitted."""
 CPU_SIGMA: dict[Distance, float] = {"chip": 0.08, "family": 0.15, "kind": 0.25, "other": 0.4}
 """The same on CPUs, stated: no published training throughput across CPUs was found to fit it on. Loading images has
-these spreads too, by the host's CPU: it scales with CoreMark, by which two boxes of one CPU lie 5 % apart (g6.xlarge,
-g6e.xlarge in conf/instance/)."""
+these spreads too (loading.py), by the host's CPU: it scales with CoreMark, by which two boxes of one CPU lie 5 % apart
+(g6.xlarge, g6e.xlarge in conf/instance/)."""
 OTHER_WORKLOAD_SIGMA = 0.15
 """Added when only other workloads were measured there."""
 GAP_SIGMA = 0.12
@@ -96,7 +95,7 @@ def correction(calibration: Calibration, workload: str, device: Device) -> Corre
         1.0,
         math.hypot(table["other"], *added),
         _facts(calibration, device),
-        _listed(workload, level | _of_device(table, "kind", device)),
+        listed(workload, level | _of_device(table, "kind", device)),
     )
     if near == "other":
         return bare
@@ -122,26 +121,14 @@ def correction(calibration: Calibration, workload: str, device: Device) -> Corre
     near_words = WORDS[near] if alike else f"{WORDS[near]}, in {chosen[0].precision}"
     parts = _of_device(table, near, device) | _of_cells(table, near, chosen, noise)
     sigma = math.hypot(table[near], noise, *added)
-    return Correction(factor, sigma, f"{what} ({near_words})", _listed(workload, parts))
-
-
-def loading(workload: str, device: Device) -> Correction:
-    """Of decoding images, where that bounds the speed: the boxes' CPUs differ then, and no measured cell tells more."""
-    half = _halves(CPU_SIGMA, "kind")
-    parts = {"loading": CPU_SIGMA["other"] ** 2 - sum(half.values())}
-    if device.host_chip:
-        parts[f"host {device.host_chip}"] = half["family"] + half["kind"]
-    cores = f"{device.host_cores:g} core{'s' if device.host_cores > 1 else ''} of {device.host_chip or 'a host'}"
-    by = f" by {device.host_speed_by}" if device.host_speed_by else ""
-    sigma = math.hypot(CPU_SIGMA["other"], 0.0 if device.host_speed_by else GAP_SIGMA)
-    return Correction(1.0, sigma, f"{LOAD_ORIGIN}, scaled to {cores}{by}", _listed(workload, parts))
+    return Correction(factor, sigma, f"{what} ({near_words})", listed(workload, parts))
 
 
 def _added(device: Device) -> list[float]:
     return [GAP_SIGMA] * len(device.gaps) + ([NEURON_SIGMA] if device.kind == "neuron" else [])
 
 
-def _halves(table: Mapping[Distance, float], near: Distance) -> dict[Distance, float]:
+def halves(table: Mapping[Distance, float], near: Distance) -> dict[Distance, float]:
     """Half of a pair's variance at a distance, by the distance at which each part of it comes in."""
     levels = ORDER[: ORDER.index(near) + 1]
     halves = [0.0, *(table[level] ** 2 / 2 for level in levels)]
@@ -150,7 +137,7 @@ def _halves(table: Mapping[Distance, float], near: Distance) -> dict[Distance, f
 
 def _of_device(table: Mapping[Distance, float], near: Distance, device: Device) -> dict[str, float]:
     """Variance of the device's own half that others of its chip or family have too."""
-    half = _halves(table, near)
+    half = halves(table, near)
     chip = half.get("family", 0.0) + (NEURON_SIGMA**2 if device.kind == "neuron" else 0.0)
     return {f"chip {device.chip}": chip, f"family {device.family}": half.get("kind", 0.0)}
 
@@ -159,13 +146,14 @@ def _of_cells(
     table: Mapping[Distance, float], near: Distance, chosen: Sequence[Residual], noise: float
 ) -> dict[str, float]:
     """Variance of the half that belongs to the measured cells, their noise with it: of all that rest on one of them."""
-    half = _halves(table, near)
+    half = halves(table, near)
     half["chip"] += noise**2
     cells = [f"{r.workload} on {r.instance}" for r in chosen]
     return {f"{cell}, {level}": part / len(cells) for cell in cells for level, part in half.items()}
 
 
-def _listed(workload: str, variances: Mapping[str, float]) -> tuple[Shared, ...]:
+def listed(workload: str, variances: Mapping[str, float]) -> tuple[Shared, ...]:
+    """Variances as parts of an error, by what has them."""
     return tuple(Shared(f"{workload}: {key}", math.sqrt(part)) for key, part in variances.items() if part > 0)
 
 

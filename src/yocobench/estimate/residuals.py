@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from yocobench import config, receipt
-from yocobench.estimate.calibration import HostRates, Residual, busy_factor, measured_step_s
+from yocobench.estimate import loading
+from yocobench.estimate.calibration import HostRates, LoaderResidual, Residual, busy_factor, measured_step_s
 from yocobench.estimate.device import Device
 from yocobench.estimate.devices import open_device
 from yocobench.estimate.memory import is_low
@@ -75,15 +76,27 @@ def _as_run(found: Receipt) -> CellSpec:
     return found.spec.model_copy(update={"workload": found.spec.workload.model_copy(update={"compile": all(ran)})})
 
 
-def from_receipts(root: Path, host: HostRates | None) -> tuple[Residual, ...]:
-    """Residuals of all readable receipts, one a cell: the study's own before those of cells trained by hand."""
+def from_receipts(
+    root: Path, host: HostRates | None, mean_image_pixels: float | None
+) -> tuple[tuple[Residual, ...], tuple[LoaderResidual, ...]]:
+    """Residuals of all readable receipts, one a cell: the study's own before those of cells trained by hand.
+
+    Of the training, and of the loader where it was timed.
+    """
     found: dict[tuple[str, str], Residual] = {}
+    loaders: dict[tuple[str, str], LoaderResidual] = {}
     for folder in (receipt.STANDALONE, receipt.STUDY):  # the last one counts
         for path in sorted((root / folder).rglob("*.json")):
             try:
-                residual = of_receipt(receipt.read(path), host)
+                one = receipt.read(path)
+                residual = of_receipt(one, host)
             except (ValueError, OSError):
                 continue  # a damaged receipt is the stages' business; it calibrates nothing
-            if residual is not None:
-                found[residual.workload, residual.instance] = residual
-    return tuple(found.values())
+            if residual is None:
+                continue
+            cell = residual.workload, residual.instance
+            found[cell] = residual
+            loader = loading.of_receipt(one, host, mean_image_pixels)
+            if loader is not None:
+                loaders[cell] = loader
+    return tuple(found.values()), tuple(loaders.values())

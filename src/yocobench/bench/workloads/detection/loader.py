@@ -127,14 +127,10 @@ def _start_worker(_worker: int) -> None:
 
 
 def default_workers() -> int:
-    """One for each physical core where an accelerator trains; else one for every four, since the cores train.
-
-    The training processes of a box share them.
-    """
-    cores = default_threads()
+    """By this process's share of the physical cores, and by what trains."""
     # torch.accelerator does not count what torch_xla drives.
     beside = torch.accelerator.is_available() or find_spec("torch_xla") is not None
-    return cores if beside else max(1, cores // 4)
+    return physical.loading_workers(default_threads(), beside)
 
 
 def stream(
