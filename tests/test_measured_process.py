@@ -7,7 +7,35 @@ from pathlib import Path
 
 import pytest
 
-from test_local_launcher import spec
+from test_local_launcher import measure, spec
+
+LOADER = {"dataset_path": "data/none", "dataset_items": 100}
+"""A cell with data, whose loader is timed alone after the steps."""
+
+
+@pytest.fixture
+def toys_importable(monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+
+
+# 2 + 6 steps of two batches need 16 of the 40; the loader alone then runs out of them within its half second.
+@pytest.mark.slow
+@pytest.mark.usefixtures("toys_importable")
+def test_batches_that_end_when_the_loader_is_timed_alone_cost_no_measured_step():
+    found = measure(spec(fault="ended", at=40, protocol={"repeats": 1}).model_copy(update=LOADER))
+    [repeat] = found.repeats
+    assert (repeat.outcome, len(repeat.step_times_s)) == ("ok", 6)
+    assert "the loader alone was not measured: StopIteration" in repeat.warnings
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("toys_importable")
+def test_a_loaders_worker_that_is_killed_is_an_outcome_with_what_may_help():
+    found = measure(spec(fault="worker killed", protocol={"repeats": 1}))
+    assert found.outcome == "killed"
+    assert found.reason.startswith("DataLoader worker (pid")
+    assert "--shm-size" in found.reason
+    assert len(found.repeats[0].step_times_s) == 1  # of 8 batches, two a step: the first step, two to warm up, one
 
 
 @pytest.mark.parametrize("folder_is_gone", [False, True])

@@ -76,6 +76,16 @@ def test_training_processes_divide_the_cores(eight: set[int]) -> None:
     assert eight == {2, 3}
 
 
+# The model did not compile, say, so the trainer is built again: half of the cores, and not half of the half.
+def test_a_process_that_kept_to_its_part_still_counts_the_whole(eight: set[int]) -> None:
+    for _ in range(2):
+        assert physical.usable() // 2 == 2
+        physical.spread(2, rank=1, size=2)
+        assert eight == {2, 3}
+    physical.release()
+    assert eight == set(range(8))
+
+
 def test_more_threads_than_cores_are_left_to_the_kernel(eight: set[int]) -> None:
     physical.spread(8)
     assert eight == set(range(8))

@@ -1,5 +1,8 @@
 """When warm-up ends, what timed steps show, and the verdict with what to do."""
 
+import subprocess
+import sys
+
 import pynvml
 import pytest
 
@@ -133,6 +136,14 @@ def test_what_this_process_does_is_not_other_load_and_throttling_is_counted_by_d
     assert 0 <= seen.other_share <= 1
     assert 0 <= seen.steal_share <= 1
     assert seen.cpu_throttle_events == 3
+
+
+def test_what_an_ended_child_used_stays_this_processs_own(tmp_path):
+    watch = Watch(tmp_path)
+    before = activity._own_s()
+    subprocess.run([sys.executable, "-c", "while __import__('time').process_time() < 0.5: pass"], check=True)
+    assert activity._own_s() - before >= 0.5
+    assert watch.seen().other_share is not None
 
 
 def test_a_gpu_at_its_power_limit_is_a_fact_and_one_that_is_too_hot_a_disturbance(tmp_path, monkeypatch):

@@ -12,8 +12,20 @@ from pathlib import Path
 import psutil
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
 
 from yocobench.bench.workloads.base import Workload
+
+
+class _Deadly(Dataset[int]):
+    """Its worker dies as the kernel ends one for want of memory."""
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> int:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return index
 
 
 class Toy(Workload):
@@ -81,6 +93,8 @@ class Toy(Workload):
             raise ZeroDivisionError("a bug in the workload")
         if self.fault == "killed":
             os.kill(os.getpid(), signal.SIGKILL)
+        if self.fault == "worker killed":
+            next(iter(DataLoader(_Deadly(), num_workers=1)))
         if self.fault == "hang":
             time.sleep(3600)
 

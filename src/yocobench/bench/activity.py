@@ -93,7 +93,7 @@ class Watch:
 
 
 def _own_s() -> float:
-    """CPU seconds of this process and of the loader workers that it has; of all ranks where torchrun started it."""
+    """CPU seconds of this process and of those it started, ended ones too; of all ranks where torchrun started it."""
     this = psutil.Process(os.getppid() if "TORCHELASTIC_RUN_ID" in os.environ else None)
     seconds = 0.0
     for process in (this, *this.children(recursive=True)):
@@ -102,6 +102,8 @@ def _own_s() -> float:
         except psutil.Error:
             continue
         seconds += times.user + times.system
+        # Of children that have ended: loader workers, and the compiler's, which end a minute after it.
+        seconds += getattr(times, "children_user", 0.0) + getattr(times, "children_system", 0.0)
     return seconds
 
 

@@ -41,6 +41,12 @@ from yocobench.bench.trainer import Diverged, Trace, Trainer, evaluate, first_st
 from yocobench.schema import CellSpec
 
 TELL_EVERY_S = 0.5
+LOADER_DIED = "DataLoader worker (pid"
+"""How torch begins when a worker is gone (torch/utils/data/dataloader.py, and its SIGCHLD handler)."""
+IF_IT_DIED = (
+    "if nobody killed it, memory ran out, or /dev/shm in a container (docker run --shm-size=8g): "
+    "fewer workers need less (workload.args.num_workers)"
+)
 MIN_TIMED_STEPS = 3  # fewer give no interval at all
 LOOK_AGAIN_AFTER = 1.25
 
@@ -153,8 +159,8 @@ def _look_at_input(trainer: Trainer, repeat: int, root: Path, trace: Trace) -> N
             rates = loader_rates(
                 trainer.workload, data, spec.dataset_items, micro, spec.protocol.seed, trainer.clock, size
             )
-        except ValueError as error:  # a damaged file that no timed step met: the measurement stands
-            trace.warnings.append(f"the loader alone was not measured: {error}")
+        except Exception as error:  # a file that no timed step met, batches that end: the measurement stands
+            trace.warnings.append(f"the loader alone was not measured: {str(error) or type(error).__name__}")
     trace.facts["loader_samples_per_second_cold"] = rates.cold
     trace.facts["loader_samples_per_second_warm"] = rates.warm
     bound = input_bound(trace.step_times_s, trace.data_wait_s, trace.facts["samples_per_step"], rates)
@@ -207,6 +213,9 @@ def measure(spec: CellSpec, repeat: int, root: Path, tell: Tell) -> RepeatResult
         outcome, reason = "diverged", str(error)
     except (MemoryError, RuntimeError) as error:
         device = open_device(spec.kind)
+        if str(error).startswith(LOADER_DIED):
+            outcome, reason = "killed", f"{str(error).splitlines()[0][:200]}; {IF_IT_DIED}"
+            return result(repeat, started_at, outcome, reason, trace, spec)
         if not isinstance(error, MemoryError) and not device.is_out_of_memory(error):
             raise
         trace.facts["peak_memory_bytes"] = device.peak_memory_bytes()

@@ -17,12 +17,19 @@ QUOTA = Path("/sys/fs/cgroup/cpu.max")
 """As cgroups v2 tell it inside a container: `<microseconds or max> <period>`."""
 
 
+_before: set[int] = set()
+"""The CPUs of this process before `spread`."""
+
+
 def siblings() -> list[tuple[int, ...]]:
-    """The logical CPUs of each physical core that this process may run on; empty where the system does not say."""
+    """The logical CPUs of each physical core that this process may run on; empty where the system does not say.
+
+    Before `spread`, if it was called: the box's processes share the cores by their own count.
+    """
     if not hasattr(os, "sched_getaffinity"):
         return []
     groups: dict[str, list[int]] = {}
-    for cpu in sorted(os.sched_getaffinity(0)):
+    for cpu in sorted(_before or os.sched_getaffinity(0)):
         try:
             core = (SYSFS / f"cpu{cpu}/topology/thread_siblings_list").read_text().strip()
         except OSError:
@@ -49,10 +56,6 @@ def usable() -> int:
 def loading_workers(cores: int, beside_accelerator: bool) -> int:
     """Processes that load images unless told: one a core beside an accelerator, one for four cores that train."""
     return cores if beside_accelerator else max(1, cores // 4)
-
-
-_before: set[int] = set()
-"""The CPUs of this process before `spread`, for the workers that it forks."""
 
 
 def spread(threads: int, rank: int = 0, size: int = 1) -> None:

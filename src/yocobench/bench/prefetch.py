@@ -31,10 +31,11 @@ class Prefetcher(Iterator[Any]):
             raise error
         return batch
 
-    def close(self) -> None:
-        """Take no more batches. Their source may be closed then: the thread has ended, unless it hangs in there."""
+    def close(self) -> bool:
+        """Take no more batches. True: the thread has ended, so that their source may be closed; else it is in there."""
         self._closed.set()
         self._thread.join(CLOSE_S)
+        return not self._thread.is_alive()
 
     def _work(self) -> None:
         while not self._closed.is_set():

@@ -98,10 +98,9 @@ class Trainer:
         return seconds, waited, total if alone or in_step else self.group.mean(total)
 
     def close(self) -> None:
-        """Take no more batches; end the loader."""
-        if isinstance(self.batches, Prefetcher):
-            self.batches.close()
-        self.workload.close()
+        """Take no more batches; end the loader, unless it still makes one: then it ends with this process."""
+        if not isinstance(self.batches, Prefetcher) or self.batches.close():
+            self.workload.close()
 
 
 def build(

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
+import numbers
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -17,15 +21,36 @@ MAX_GRADIENT_NORM = 1.0
 """Gradients are clipped to this norm in every workload, inside the timed step (as the YOCO recipe does)."""
 
 
+PLAIN = (str, bytes, numbers.Number, np.ndarray, np.generic, type(None))
+"""What a batch may hold beside tensors: it stays as it is."""
+
+
 def map_tensors(batch: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """The same nesting of dicts, lists and tuples with every tensor changed."""
+    """The same nesting of mappings, lists, tuples and dataclasses with every tensor changed.
+
+    Raises ValueError for any other object: its tensors would stay where they are, which only an accelerator would show.
+    """
     if isinstance(batch, Tensor):
         return change(batch)
-    if isinstance(batch, dict):
-        return {key: map_tensors(value, change) for key, value in batch.items()}
+    if isinstance(batch, Mapping):
+        changed = {key: map_tensors(value, change) for key, value in batch.items()}
+        if isinstance(batch, dict) or not isinstance(batch, MutableMapping):
+            return changed
+        like = copy.copy(batch)  # a class of its own, such as transformers' BatchEncoding
+        like.update(changed)
+        return like
     if isinstance(batch, list | tuple):
-        return type(batch)(map_tensors(value, change) for value in batch)
-    return batch
+        values = [map_tensors(value, change) for value in batch]
+        return type(batch)(*values) if hasattr(batch, "_fields") else type(batch)(values)
+    if dataclasses.is_dataclass(batch) and not isinstance(batch, type):
+        fields = {field.name: getattr(batch, field.name) for field in dataclasses.fields(batch) if field.init}
+        return dataclasses.replace(batch, **{name: map_tensors(value, change) for name, value in fields.items()})
+    if isinstance(batch, PLAIN):
+        return batch
+    raise ValueError(
+        f"batches() gives {type(batch).__module__}.{type(batch).__qualname__}; a batch is made of tensors in dicts, "
+        "lists, tuples or dataclasses: docs/your-model.md"
+    )
 
 
 def local_rank() -> int:
