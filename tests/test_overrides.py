@@ -45,6 +45,34 @@ def test_an_unknown_key_on_the_command_line_is_one_line_before_any_job_starts(mo
     assert complaint("-m", word, monkeypatch=monkeypatch, capsys=capsys).startswith(f"error: {words}")
 
 
+def test_a_setting_that_a_file_leaves_out_is_known_and_the_way_to_give_it_is_said(project, monkeypatch, capsys):
+    (project / "conf/workload/line.yaml").write_text(
+        "name: line\n_target_: ours.Line\ndata: null\nsample_unit: sample\nglobal_batch_size: 8\nargs: {}\n"
+    )
+    said = complaint("workload=line", "workload.compile=false", monkeypatch=monkeypatch, capsys=capsys)
+    assert said == (
+        "error: workload.compile does not stand in the file that is composed; write ++workload.compile=..., "
+        "or add it there\n"
+    )
+    [cfg] = asked("workload=line", "++workload.compile=false", monkeypatch=monkeypatch)
+    assert cfg.workload.compile is False
+
+
+# Emacs keeps a link to nowhere beside a file with unsaved changes, macOS a file of attributes.
+def test_hidden_files_in_conf_are_an_editors_own(project, monkeypatch):
+    (project / "conf/instance/.#g5.xlarge.yaml").symlink_to("user@host.123")
+    (project / "conf/instance/._g5.xlarge.yaml").write_bytes(b"\0\5\26\7")
+    [cfg] = asked("instance=local", monkeypatch=monkeypatch)
+    assert cfg.instance.name == "local"
+    assert not [name for name in config.names("instance") if name.startswith(".")]
+
+
+def test_a_folder_called_like_a_file_is_one_line(project, monkeypatch, capsys):
+    (project / "conf/instance/old.yaml").mkdir()
+    said = complaint("instance=local", monkeypatch=monkeypatch, capsys=capsys)
+    assert said == "error: [Errno 21] Is a directory: 'conf/instance/old.yaml'\n"
+
+
 @pytest.mark.usefixtures("project")
 def test_a_baseline_that_nobody_describes_is_refused(monkeypatch, capsys):
     said = complaint("baseline=m5a.larg", monkeypatch=monkeypatch, capsys=capsys)

@@ -5,10 +5,10 @@ import sys
 
 import pytest
 
-from examples import receipt, spec
+from examples import receipt, repeat, spec
 from yocobench import restore
 from yocobench.receipt import write
-from yocobench.tracking import open_store
+from yocobench.tracking import Store, open_store
 
 
 @pytest.fixture(autouse=True)
@@ -46,6 +46,41 @@ def test_a_receipt_that_cannot_be_opened_stops_none_of_the_others(tracked, capsy
     (tracked / "results/receipts/a.json").mkdir()
     assert restore.main() == 1
     assert capsys.readouterr().out == "1 receipt(s) are in the MLflow store, 1 could not be read\n"
+
+
+# A user's model names its metrics and arguments as it likes: MLflow takes neither `@` nor `*`, nor 300 characters.
+def test_any_name_of_a_metric_or_an_argument_is_logged_under_one_that_mlflow_takes(tracked, capsys):
+    odd = {"mAP@0.5": 0.25, "mAP_0.5": 0.5, "a//b": 1.0, "x" * 300: 2.0}
+    found = receipt(repeats=(repeat(0, heldout=odd),))
+    args = {"param_groups": {"*.bias": 0}, "stop (sign)": 1}
+    one = found.spec.model_copy(update={"workload": found.spec.workload.model_copy(update={"args": args})})
+    write(found.model_copy(update={"spec": one, "cell_key": one.key}), tracked / "results/receipts/a.json")
+    assert restore.main() == 0
+    store = open_store(tracked)
+    [run] = [run for run in store.client.search_runs([store.experiment_id]) if run.data.tags["level"] == "cell"]
+    seen = {name: value for name, value in run.data.metrics.items() if name.startswith("heldout_")}
+    assert seen == {
+        "heldout_mAP_0.5": 0.25, "heldout_mAP_0.5_2": 0.5, "heldout_a__b": 1.0, "heldout_" + "x" * 232: 2.0,
+    }  # fmt: skip
+    given = {name: value for name, value in run.data.params.items() if name.startswith("arg_")}
+    assert given == {"arg_param_groups._.bias": "0", "arg_stop _sign_": "1"}
+
+
+def test_a_receipt_that_the_store_refuses_is_named_and_the_others_are_logged(tracked, capsys, monkeypatch):
+    write(receipt(), tracked / "results/receipts/a.json")
+    write(receipt(size="small"), tracked / "results/receipts/b.json")
+    whole = Store.log_receipt
+
+    def refuse(self, found, *rest):
+        if found.cell_key == spec().key:
+            raise RuntimeError("no such thing\nat all")
+        return whole(self, found, *rest)
+
+    monkeypatch.setattr(Store, "log_receipt", refuse)
+    assert restore.main() == 1
+    shown = capsys.readouterr()
+    assert shown.err == "error: results/receipts/a.json: not logged: RuntimeError: no such thing\n"
+    assert shown.out == "1 receipt(s) are in the MLflow store, 1 could not be read\n"
 
 
 def test_receipts_are_left_as_they_are(tracked):

@@ -1,5 +1,6 @@
 """The seam for models: a workload from a package outside the source tree, found by `_target_`."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -64,6 +65,30 @@ class Half(Workload):
 
 NOT_A_WORKLOAD = 7
 '''
+WRONG = """
+from torch import nn
+from ourteam_models.line import Line
+
+class Stub(Line):
+    def loss(self, model, batch):
+        raise NotImplementedError
+
+class Nothing(Line):
+    def build(self):
+        self.model = nn.Linear(1, 1)
+
+class Number(Line):
+    def loss(self, model, batch):
+        return 1.0
+
+class Leaving(Line):
+    def build(self):
+        raise SystemExit(3)
+
+class Wrong(Line):
+    def __init__(self, width):
+        int("x")
+"""
 YAML = """
 name: line
 _target_: ourteam_models.line.Line
@@ -84,6 +109,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "line.py").write_text(MODULE)
     (folder / "needy.py").write_text("import a_library_that_nobody_has\n")
     (folder / "broken.py").write_text("1 / 0\n")
+    (folder / "wrong.py").write_text(WRONG)
     monkeypatch.syspath_prepend(str(tmp_path))
     yield folder
     for name in [name for name in sys.modules if name.startswith("ourteam_models")]:
@@ -158,6 +184,28 @@ def test_items_without_samples_are_refused_before_anything_runs(name: str, got: 
 def test_a_model_that_cannot_be_traced_names_its_file():
     with pytest.raises(ValueError, match=r"^conf/workload/line.yaml: Linear cannot be traced on the meta device: "):
         traces.trace(config(_target_="ourteam_models.line.Peeking"), 2, low_precision=False)
+
+
+@pytest.mark.usefixtures("package", "project")
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("Stub", "Linear cannot be traced on the meta device: NotImplementedError"),
+        ("Nothing", "build() gives NoneType; it must give a torch.nn.Module"),
+        ("Number", "loss() gives float; it must give a tensor, the micro-batch's mean loss"),
+        ("Leaving", "its code ends the process: sys.exit 3"),
+        ("Wrong", "building ourteam_models.wrong.Wrong: ValueError: invalid literal for int() with base 10: 'x'"),
+    ],
+)
+def test_what_a_class_does_wrong_is_one_line_that_names_its_file(name: str, words: str):
+    with pytest.raises(ValueError, match=rf"^conf/workload/line.yaml: {re.escape(words)}$"):
+        traces.trace(config(_target_=f"ourteam_models.wrong.{name}"), 2, low_precision=False)
+
+
+@pytest.mark.usefixtures("project")
+def test_a_class_without_its_package_is_asked_for_by_its_whole_name():
+    with pytest.raises(ValueError, match=r"_target_ 'Line' must be package.module.ClassName$"):
+        traces.trace(config(_target_="Line"), 2, low_precision=False)
 
 
 @pytest.mark.usefixtures("package")

@@ -19,6 +19,10 @@ def code_md5(workload: WorkloadConfig) -> str:
     """
     md5 = hashlib.md5(_bench(), usedforsecurity=False)
     module = workload.target.rpartition(".")[0]
+    if not module:
+        raise ValueError(
+            f"conf/workload/{workload.name}.yaml: _target_ {workload.target!r} must be package.module.ClassName"
+        )
     if not module.startswith("yocobench.bench."):
         try:
             found = importlib.util.find_spec(module)

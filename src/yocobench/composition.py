@@ -54,12 +54,12 @@ def _compose(group: str, wanted: list[str], conf: Path) -> list[DictConfig]:
 
 def _state(conf: Path) -> str:
     """A digest of the files that Hydra may look into, in milliseconds: conf/ and what --config-dir adds."""
-    found = sorted(conf.rglob("*.yaml"))
+    found = sorted(conf.rglob("[!.]*.yaml"))
     if GlobalHydra.instance().is_initialized():
         searched = GlobalHydra.instance().config_loader().get_search_path().get_path()
         for path in (one.path.removeprefix("file://") for one in searched if one.path):
             if "://" not in path and Path(path).resolve() != conf.resolve():  # --config-dir
-                found += sorted([*Path(path).glob("*.yaml"), *Path(path).glob("*/*.yaml")])
+                found += sorted([*Path(path).glob("[!.]*.yaml"), *Path(path).glob("*/[!.]*.yaml")])
     digest = hashlib.sha256()
     for file in found:
         content = file.read_bytes()

@@ -49,7 +49,8 @@ def root() -> Path:
 
 def names(group: str) -> list[str]:
     """The files of a config group, without suffix."""
-    return sorted(path.name.removesuffix(".yaml") for path in (root() / "conf" / group).glob("*.yaml"))
+    files = (root() / "conf" / group).glob("*.yaml")
+    return sorted(path.name.removesuffix(".yaml") for path in files if not path.name.startswith("."))
 
 
 def load(raw: DictConfig) -> Config:
@@ -137,7 +138,7 @@ def stage(main: Callable[[Config], int | None]) -> Callable[[], None]:
             conf = str(root() / "conf")
             _check_yaml()
             _check_words(sys.argv[1:])
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             _fail(error)
 
         @hydra.main(version_base=None, config_path=conf, config_name="config")
@@ -228,9 +229,12 @@ def _check_key(key: str) -> None:
 
 
 def _check_yaml() -> None:
-    """Raise ValueError for a file that is no YAML, or not what it seems, before Hydra reads it. Takes milliseconds."""
+    """Raise ValueError for a file that is no YAML, or not what it seems, before Hydra reads it. Takes milliseconds.
+
+    Editors keep hidden files of their own there: Emacs a link to nowhere, macOS its attributes.
+    """
     _load("params.yaml")
-    for path in sorted((root() / "conf").rglob("*.yaml")):
+    for path in sorted((root() / "conf").rglob("[!.]*.yaml")):
         try:
             plain.check(path.read_text(encoding="utf-8"))
         except ValueError as error:

@@ -16,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel
 
 from yocobench import nearest
+from yocobench.schema import Config
 
 _NUMBERS = {"tag:yaml.org,2002:int", "tag:yaml.org,2002:float"}
 
@@ -76,6 +77,8 @@ def said(error: Exception) -> str:
     if isinstance(cause, OmegaConfBaseException) and isinstance(parent, DictConfig) and cause.full_key:
         key = str(cause.full_key)
         if cause.key not in parent:
+            if str(cause.key) in fields_at(Config, key.split(".")[:-1]):  # known, but not in this file
+                return f"{key} does not stand in the file that is composed; write ++{key}=..., or add it there"
             return unknown_key(key, [str(one) for one in parent])
     return str(error).partition("\n\nConfig search path")[0].strip()
 

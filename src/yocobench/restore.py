@@ -13,7 +13,7 @@ from pathlib import Path
 
 from yocobench import config, receipt, usage
 from yocobench.paths import relative
-from yocobench.tracking import Store, open_store
+from yocobench.tracking import Store, StoreError, open_store
 
 
 def restore(root: Path, store: Store | None = None, more: Sequence[str] = ()) -> tuple[int, list[str]]:
@@ -32,7 +32,14 @@ def restore(root: Path, store: Store | None = None, more: Sequence[str] = ()) ->
         except (ValueError, OSError) as error:
             problems.append(str(error))
             continue
-        store.log_receipt(found, None, ())
+        try:
+            store.log_receipt(found, None, ())
+        except StoreError:
+            raise
+        except Exception as error:  # a bug of ours or MLflow's with this one: it must not keep the others away
+            said = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            problems.append(f"{relative(path)}: not logged: {type(error).__name__}: {said}")
+            continue
         good += 1
     return good, problems
 

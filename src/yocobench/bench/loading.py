@@ -85,14 +85,20 @@ def _evict_one(path: Path) -> bool:
     return False
 
 
-def input_bound(step_times_s: list[float], data_wait_s: list[float], samples_per_step: int, rates: Rates) -> str | None:
-    """What to say of steps that the loader holds up; null where it does not."""
+def input_bound(
+    step_times_s: list[float], data_wait_s: list[float], samples_per_step: int, rates: Rates, takes_workers: bool = True
+) -> str | None:
+    """What to say of steps that the loader holds up; null where it does not.
+
+    `takes_workers`: the workload has an argument num_workers.
+    """
     share = sum(data_wait_s) / sum(step_times_s)
     if share <= WAIT_SHARE:
         return None
     alone = "" if rates.warm is None else f", which alone gives {rates.warm:.0f} samples per second"
+    more = "more workers (workload.args.num_workers)" if takes_workers else "a faster batches()"
     return (
         f"input_bound: steps wait {share:.0%} of their time for the loader{alone} "
-        f"({samples_per_step * len(step_times_s) / sum(step_times_s):.0f} in training); more workers "
-        "(workload.args.num_workers) or a type with more CPU cores for its accelerator would train faster"
+        f"({samples_per_step * len(step_times_s) / sum(step_times_s):.0f} in training); {more} "
+        "or a type with more CPU cores for its accelerator would train faster"
     )

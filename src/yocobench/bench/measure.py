@@ -163,7 +163,8 @@ def _look_at_input(trainer: Trainer, repeat: int, root: Path, trace: Trace) -> N
             trace.warnings.append(f"the loader alone was not measured: {str(error) or type(error).__name__}")
     trace.facts["loader_samples_per_second_cold"] = rates.cold
     trace.facts["loader_samples_per_second_warm"] = rates.warm
-    bound = input_bound(trace.step_times_s, trace.data_wait_s, trace.facts["samples_per_step"], rates)
+    has_workers, per_step = "num_workers" in spec.workload.args, trace.facts["samples_per_step"]
+    bound = input_bound(trace.step_times_s, trace.data_wait_s, per_step, rates, has_workers)
     if bound is not None:
         trace.warnings.append(bound)
 

@@ -143,6 +143,9 @@ def build(
         replica = parallel.replicate(model, loss, device.device)
     data = root / spec.dataset_path if spec.dataset_path else None
     share = workload.share(data, spec.dataset_items, micro, seed, group.rank, group.size)
+    if not isinstance(share, Iterator):
+        name, made = type(workload).__name__, type(share).__name__
+        raise ValueError(f"batches() of {name} gives {made}; it must give an iterator, by yield: docs/your-model.md")
     batches = device.feed(share)
     trace.facts.update(
         num_parameters=sum(p.numel() for p in model.parameters()),

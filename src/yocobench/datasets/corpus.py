@@ -167,6 +167,8 @@ def _jsonl(name: str, content: bytes) -> Iterator[Document]:
             record = json.loads(line)
         except json.JSONDecodeError as error:
             raise ValueError(f"{where}: cut short or not JSON: {error.msg}") from None
+        except ValueError as error:  # a whole number of thousands of digits
+            raise ValueError(f"{where}: {error}") from None
         except RecursionError:
             raise ValueError(f"{where}: lists within lists, too deep to be read") from None
         if not isinstance(record, dict) or not isinstance(record.get("text"), str):

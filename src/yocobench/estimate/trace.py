@@ -43,6 +43,8 @@ def trace_workload(workload: Workload, micro_batch_size: int, low_precision: boo
     """The step of a workload at a micro-batch. Raises ValueError when the model cannot run on the meta device."""
     with torch.device("meta"):
         module = workload.build()
+        if not isinstance(module, nn.Module):
+            raise ValueError(f"build() gives {type(module).__name__}; it must give a torch.nn.Module")
         batch = workload.example_batch(micro_batch_size)
     optimizer = workload.optimizer(module)
     return trace_module(
@@ -74,7 +76,7 @@ def trace_module(
         with nullcontext() if low_precision else workspace.counted(module, counter.alive.hold):
             _run(module, loss_fn, batch, counter)
     except (NotImplementedError, RuntimeError) as error:
-        first = str(error).strip().splitlines()[0]
+        first = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise ValueError(f"{type(module).__name__} cannot be traced on the meta device: {first}") from error
     gradients = [p.grad for p in parameters if p.grad is not None]
     root_bytes, block_bytes = _groups(module)
@@ -105,7 +107,10 @@ def _groups(module: nn.Module) -> tuple[int, int]:
 
 def _run(module: nn.Module, loss_fn: Callable[[nn.Module, Any], Tensor], batch: Any, counter: _Counter) -> None:
     with torch.device("meta"), FusedLayers(counter.record, 2 if counter.low else 4), counter:
-        loss_fn(module, batch).backward()
+        loss = loss_fn(module, batch)
+        if not isinstance(loss, Tensor):
+            raise ValueError(f"loss() gives {type(loss).__name__}; it must give a tensor, the micro-batch's mean loss")
+        loss.backward()
 
 
 class _Counter(TorchDispatchMode):

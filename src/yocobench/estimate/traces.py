@@ -57,8 +57,9 @@ def _trace(workload_json: str, micro_batch_size: int, low_precision: bool) -> Tr
     built = build_workload(workload)
     try:
         found = trace_workload(built, micro_batch_size, low_precision)
-    except ValueError as error:
-        raise ValueError(f"conf/workload/{workload.name}.yaml: {error}") from error
+    except (ValueError, SystemExit) as error:
+        ended = "its code ends the process: sys.exit " if isinstance(error, SystemExit) else ""
+        raise ValueError(f"conf/workload/{workload.name}.yaml: {ended}{error}") from error
     with contextlib.suppress(OSError):  # a cache that cannot be written costs seconds, not the answer
         write_atomic(path, json.dumps(dataclasses.asdict(found)))
     return found

@@ -137,7 +137,7 @@ def _params(spec: CellSpec) -> dict[str, str]:
         "threads": spec.workload.threads,
         "compile": spec.workload.compile,
         **{f"protocol_{name}": value for name, value in spec.protocol.model_dump().items()},
-        **dict(_flat("arg", "_", spec.workload.args)),
+        **records.accepted(dict(_flat("arg", "_", spec.workload.args))),
     }
     return {key: str(value) for key, value in params.items() if value is not None}
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import posixpath
+import re
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +19,8 @@ from yocobench.receipt import Receipt
 from yocobench.schema import Frozen
 
 HELDOUT_PREFIX = "heldout_"
+LONGEST_NAME = 240
+"""Of a metric or parameter; MLflow takes 250, and a number may follow."""
 
 
 class RecordedRepeat(Frozen):
@@ -191,6 +196,24 @@ def known(values: Mapping[str, float | None]) -> dict[str, float]:
     return {name: float(v) for name, v in values.items() if v is not None and math.isfinite(v)}
 
 
+def accepted(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The same under names that MLflow takes: a user's model may call a metric mAP@0.5, or an argument what it likes.
+
+    Other characters become `_`, long names are cut (mlflow.utils.validation); where two names fall together, numbered.
+    """
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        plain = re.sub(r"[^\w.\-: /]", "_", name)[:LONGEST_NAME]
+        if posixpath.normpath(plain) != plain or plain.startswith(("/", "..")):  # they may be taken for files
+            plain = plain.replace("/", "_")
+        free, number = plain, 2
+        while free in found:
+            free, number = f"{plain}_{number}", number + 1
+        found[free] = value
+    return found
+
+
 def _heldout(values: Mapping[str, float]) -> dict[str, float]:
     """`heldout_loss`, `heldout_initial_loss`: the workload's own prefix, if it has one, is not said twice."""
-    return {HELDOUT_PREFIX + name.replace(HELDOUT_PREFIX, ""): value for name, value in values.items()}
+    named = {HELDOUT_PREFIX + name.replace(HELDOUT_PREFIX, ""): value for name, value in values.items()}
+    return accepted(dict(sorted(named.items())))  # the same names in every run

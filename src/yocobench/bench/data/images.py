@@ -72,6 +72,8 @@ def read_json(path: Path, hint: str) -> Any:
         offset = len(text[: error.pos].encode())
         state = "empty" if not text.strip() else "cut short or not JSON"
         raise ValueError(f"{path} is {state} at byte {offset} of {len(content)}: {error.msg}") from None
+    except ValueError as error:  # a whole number of thousands of digits
+        raise ValueError(f"{path}: {error}") from None
 
 
 def _corners(objects: list[dict[str, Any]], width: int, height: int) -> Boxes:

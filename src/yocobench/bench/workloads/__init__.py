@@ -33,10 +33,17 @@ def build_workload(config: WorkloadConfig) -> Workload:
     except TypeError as error:
         accepted = ", ".join(str(parameter) for parameter in signature.parameters.values()) or "none"
         raise ValueError(f"{where}: args: {error}. Accepted by {config.target}: {accepted}") from None
-    workload: Workload = found(**config.args)
-    samples = workload.samples_per_item()
+    try:
+        workload: Workload = found(**config.args)
+        samples = workload.samples_per_item()
+    except (ValueError, SystemExit) as error:
+        if config.target.startswith(f"{__package__}."):  # whose words name the place
+            raise
+        raise ValueError(f"{where}: building {config.target}: {type(error).__name__}: {error}") from error
     if not (isinstance(samples, int | float) and 0 < samples < math.inf):
-        raise ValueError(f"{where}: samples_per_item() of {config.target} must be a number above 0 (got {samples!r})")
+        raise ValueError(
+            f"{where}: samples_per_item() of {config.target} must be a Python int or float above 0 (got {samples!r})"
+        )
     return workload
 
 
