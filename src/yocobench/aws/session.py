@@ -20,6 +20,7 @@ from botocore.parsers import ResponseParserError
 
 CONNECT_TIMEOUT_S = 10
 READ_TIMEOUT_S = 60
+REGIONAL = {"addressing_style": "virtual", "us_east_1_regional_endpoint": "regional"}
 FOREIGN = "it is not AWS that answered (a proxy's page?), or the answer is cut"
 THROTTLING = frozenset(
     (
@@ -84,6 +85,7 @@ def _session() -> boto3.Session:
 def forget() -> None:
     """Read the environment, profile and credentials anew."""
     _session.cache_clear()
+    _for_buckets.cache_clear()
 
 
 def client(service: str, region: str | None = None, max_attempts: int = 5) -> Any:
@@ -93,10 +95,26 @@ def client(service: str, region: str | None = None, max_attempts: int = 5) -> An
     """
     retries = {"mode": "standard", "total_max_attempts": max_attempts}
     options = Config(retries=retries, connect_timeout=CONNECT_TIMEOUT_S, read_timeout=READ_TIMEOUT_S)
-    if service == "s3":  # presigned URLs of the old kind are refused by every bucket made since 2020-06
-        options = options.merge(Config(signature_version="s3v4"))
     with asking(f"make a client of {service}"), _making:
+        if service == "s3":
+            options = options.merge(_for_buckets())
         return _session().client(service, region_name=region, config=options)
+
+
+@functools.cache
+def _for_buckets() -> Config:
+    """How S3's presigned URLs are made. Those of the old signature are refused by every bucket made since 2020-06.
+
+    botocore signs them for BUCKET.s3.amazonaws.com, whatever the region, unless the addressing style is "virtual". A
+    new bucket of another region answers there with a redirect, a newer region not at all. An endpoint of the user's own
+    is left as it is: http://localhost:9000 has no host for each bucket.
+    """
+    signing = Config(signature_version="s3v4")
+    configured, own = (
+        _session().client("s3", region_name="us-east-1", config=signing.merge(option)).meta.endpoint_url
+        for option in (Config(), Config(ignore_configured_endpoint_urls=True))
+    )
+    return signing if configured != own else signing.merge(Config(s3=REGIONAL))
 
 
 def credentials() -> Any:
