@@ -22,7 +22,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from yocobench import config, pricelist
-from yocobench.aws import identity, quotas, session
+from yocobench.aws import identity, launch_plan, quotas, session
 from yocobench.aws.checks import Candidate, Checker
 from yocobench.aws.ec2_settings import Ec2Settings
 from yocobench.schema import Config, Instance
@@ -37,7 +37,8 @@ def run(cfg: Config, max_usd: Decimal | None, request_quota: bool, console: Cons
     settings = config.validate(Ec2Settings, cfg.launcher.args, f"conf/launcher/{cfg.launcher.name}.yaml")
     if max_usd is not None:
         settings = settings.model_copy(update={"max_usd": max_usd})
-    who = identity.whoami(settings.region)
+    wall_clock_s = launch_plan.wall_clock_s(cfg.protocol, settings.setup_allowance_s)
+    who = identity.whoami(settings.region, identity.needed_s(wall_clock_s))
     prices = pricelist.load(config.root() / pricelist.SNAPSHOT)
     instances = {one.name: one for one in config.instances(cfg.instances)}
     instances = {name: instance for name, instance in instances.items() if not instance.detect}

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, TypeVar
 
-from yocobench.aws import boxes, images, launch_plan, network, offerings, planning, quotas, session
+from yocobench.aws import boxes, identity, images, launch_plan, network, offerings, quotas, session
 from yocobench.aws.ec2_settings import Ec2Settings
 from yocobench.aws.identity import Identity
 from yocobench.pricelist import PriceList
@@ -111,7 +111,7 @@ class Checker:
             return Check(name, "no answer" if isinstance(error, session.AwsError) else "no", str(error))
 
     def _credentials(self, now: dt.datetime) -> Check:
-        problem = planning.credentials_problem(self.who, self.wall_clock_s, now)
+        problem = identity.problem(self.who, self.wall_clock_s, now)
         return Check("credentials", "too short", problem) if problem else Check("credentials", "ok")
 
     def _offered(self, instance: Instance, zones: tuple[str, ...]) -> Check:

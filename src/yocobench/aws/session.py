@@ -7,6 +7,7 @@ boto3's usual chain. Not covered: what is asked (the other modules here and laun
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import functools
 import re
 import threading
@@ -117,13 +118,32 @@ def _for_buckets() -> Config:
     return signing if configured != own else signing.merge(Config(s3=REGIONAL))
 
 
-def credentials() -> Any:
-    """botocore's credentials object. Raises NoCredentials."""
+def credentials(lasting_s: float = 0.0) -> Any:
+    """botocore's credentials object, fetched anew where those at hand end sooner. Raises NoCredentials.
+
+    botocore renews credentials in their last 15 minutes only, and offers no call that renews them earlier: a new
+    session does. What it finds may end as soon as before, if that is all that the provider gives.
+    """
+    found = _found()
+    if lasting_s and expiry(found) is not None and found.refresh_needed(lasting_s):
+        forget()
+        found = _found()
+    return found
+
+
+def _found() -> Any:
     with asking("find credentials"):
         found = _session().get_credentials()
-    if found is None:
-        raise translate(exceptions.NoCredentialsError(), "find credentials")
+        if found is None:
+            raise exceptions.NoCredentialsError
+        found.get_frozen_credentials()  # some providers ask for theirs only now
     return found
+
+
+def expiry(found: Any) -> dt.datetime | None:
+    """When botocore's credentials end; None: never, or nobody says. botocore has no public name for it."""
+    ends: dt.datetime | None = getattr(found, "_expiry_time", None)
+    return ends.astimezone(dt.UTC) if ends is not None else None
 
 
 @contextlib.contextmanager
