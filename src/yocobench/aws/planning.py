@@ -9,7 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from yocobench import pricelist
-from yocobench.aws import identity, images, launch_plan, network, offerings, security_group
+from yocobench.aws import identity, images, launch_plan, mailbox, network, offerings, security_group
 from yocobench.aws.ec2_settings import Ec2Settings
 from yocobench.aws.launch_plan import LaunchPlan
 from yocobench.bench.measurement import Outcome
@@ -35,6 +35,8 @@ def make(spec: CellSpec, instance: Instance, root: Path, settings: Ec2Settings) 
     limit_s = launch_plan.wall_clock_s(spec.protocol, settings.setup_allowance_s)
     who = identity.whoami(region, identity.needed_s(limit_s))
     if problem := identity.problem(who, limit_s, dt.datetime.now(dt.UTC)):
+        raise ValueError(problem)
+    if problem := mailbox.bucket_problem(settings.bucket, region):
         raise ValueError(problem)
     offered = offerings.zones([instance.name], region)[instance.name]
     if not offered:

@@ -238,7 +238,9 @@ def _message(error: Exception) -> str:
 
 
 def _first_line(error: Exception) -> str:
-    return without_account(str(error).splitlines()[0] if str(error) else type(error).__name__)
+    """The first that says something: botocore heads a parameter's mistake with "Parameter validation failed:"."""
+    lines = str(error).splitlines() or [type(error).__name__]
+    return without_account(lines[-1] if isinstance(error, exceptions.ParamValidationError) else lines[0])
 
 
 def without_account(text: str) -> str:
