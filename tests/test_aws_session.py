@@ -45,6 +45,7 @@ def api_error(code: str, message: str = "said AWS") -> exceptions.ClientError:
         (exceptions.UnauthorizedSSOTokenError(), session.NoCredentials, "have expired; renew them (`aws sso login`"),
         (api_error("ExpiredToken"), session.NoCredentials, "have expired; renew them"),
         (api_error("InvalidClientTokenId"), session.NoCredentials, "credentials do not work (InvalidClientTokenId)"),
+        (api_error("AuthFailure"), session.NoCredentials, "or the region is not enabled for this account"),
         (api_error("RequestLimitExceeded"), session.Throttled, "AWS throttled the request (RequestLimitExceeded)"),
         (api_error("AccessDenied"), session.Denied, "not allowed (AccessDenied): said AWS; docs/iam-policy.json"),
         (

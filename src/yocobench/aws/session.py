@@ -199,7 +199,9 @@ def _about_credentials(error: Exception, code: str) -> str:
         return f"no AWS credentials found; {again}"
     if code in EXPIRED or "SSO" in type(error).__name__ or _is_expiry(error):
         return f"the AWS credentials have expired; renew them (`aws sso login`, or new keys) and try again ({again})"
-    return f"the AWS credentials do not work ({code or _first_line(error)}); {again}"
+    # EC2 says the same in a region that the account has not switched on.
+    elsewhere = ", or the region is not enabled for this account" if code == "AuthFailure" else ""
+    return f"the AWS credentials do not work ({code or _first_line(error)}){elsewhere}; {again}"
 
 
 def _kind(error: Exception) -> type[AwsError]:
