@@ -167,7 +167,7 @@ class Checker:
             volume_gb = settings.volume_gb
         public = all(subnet.is_public for subnet in self._places(zones)[:1])
         rates = [
-            launch_plan.hourly_usd(self.prices, instance.name, settings.region, usage, volume_gb, public)
+            launch_plan.hourly_usd(self.prices, instance, settings.region, usage, volume_gb, public)
             for usage in {settings.usage_class, "on-demand"}  # spot costs at most the on-demand price
         ]
         worst.append(launch_plan.worst_case_usd(max(rates), self.wall_clock_s))

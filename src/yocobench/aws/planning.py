@@ -56,7 +56,7 @@ def make(spec: CellSpec, instance: Instance, root: Path, settings: Ec2Settings) 
     snapshot = pricelist.load(root / pricelist.SNAPSHOT)
 
     def hourly(usage_class: UsageClass, zone: str) -> Decimal:
-        return launch_plan.hourly_usd(snapshot, instance.name, region, usage_class, volume_gb, public, zone)
+        return launch_plan.hourly_usd(snapshot, instance, region, usage_class, volume_gb, public, zone)
 
     zones = tuple((subnet.zone, subnet.subnet_id) for subnet in subnets if subnet.is_public == public)
     by_zone = {zone: hourly(settings.usage_class, zone) for zone, _ in zones}
@@ -81,4 +81,5 @@ def make(spec: CellSpec, instance: Instance, root: Path, settings: Ec2Settings) 
         # Spot costs at most the on-demand price: no other maximum is set.
         worst_usd=launch_plan.worst_case_usd(max(usd_per_hour, hourly("on-demand", zones[0][0])), limit_s),
         zone_usd_per_hour=by_zone,
+        surplus_usd_per_hour=launch_plan.surplus_usd_per_hour(instance),
     )
