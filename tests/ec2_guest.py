@@ -51,7 +51,7 @@ PYTHONPATH="$PWD/src:$PYTHONPATH" exec "{sys.executable}" "$@"
     "curl": f"""
 for word in "$@"; do
   case "$GUEST_FAULT $word" in
-    mute\\ */heartbeat | lost\\ receipt.json) exit 0 ;;
+    mute\\ */heartbeat | lost\\ receipt.json) printf 200; exit 0 ;;
     damaged\\ */cell.tar) {shutil.which("curl")} "$@"; echo >>"$word"; exit 0 ;;
     corrupt\\ receipt.json) head -c 300 receipt.json >cut.json && set -- "${{@/#receipt.json/cut.json}}" ;;
   esac

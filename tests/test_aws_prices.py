@@ -258,6 +258,15 @@ def test_a_region_that_the_snapshot_does_not_know_is_refused_where_none_can_be_f
     assert "did you mean 'us-east-1'?" in said
 
 
+def test_why_a_new_regions_prices_cannot_be_fetched_is_said(aws: Aws, stage, capsys, monkeypatch):
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    with pytest.raises(SystemExit):
+        stage("region=eu-central-1")
+    assert "region 'eu-central-1' has no price in the snapshot of 2026-07-20" in (said := capsys.readouterr().err)
+    assert "AWS_SECRET_ACCESS_KEY" in said.partition(". AWS did not give its prices either: could not ")[2]
+    assert (said.count("\n"), "python -m yocobench.prices" in said) == (1, False)
+
+
 def test_without_network_the_snapshot_stays(aws: Aws, stage, capsys, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")  # nothing listens there
     stage()

@@ -1,14 +1,16 @@
 """How AWS errors are worded for the person who reads them."""
 
+import urllib.parse
 from collections.abc import Callable
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from botocore import exceptions
 
 from aws_stand_in import Aws, aws_account  # noqa: F401
 from test_ec2_ledger import entry
-from yocobench.aws import boxes, identity, session
+from yocobench.aws import boxes, identity, mailbox, session
 from yocobench.aws.launch_plan import LaunchPlan
 
 PLAN = LaunchPlan(
@@ -43,6 +45,7 @@ def api_error(code: str, message: str = "said AWS") -> exceptions.ClientError:
         (exceptions.UnauthorizedSSOTokenError(), session.NoCredentials, "have expired; renew them (`aws sso login`"),
         (api_error("ExpiredToken"), session.NoCredentials, "have expired; renew them"),
         (api_error("InvalidClientTokenId"), session.NoCredentials, "credentials do not work (InvalidClientTokenId)"),
+        (api_error("AuthFailure"), session.NoCredentials, "or the region is not enabled for this account"),
         (api_error("RequestLimitExceeded"), session.Throttled, "AWS throttled the request (RequestLimitExceeded)"),
         (api_error("AccessDenied"), session.Denied, "not allowed (AccessDenied): said AWS; docs/iam-policy.json"),
         (
@@ -109,3 +112,35 @@ def test_one_attempt_means_no_retry(aws: Aws):
     with pytest.raises(session.AwsError, match="InternalError"), session.asking("look"):
         session.client("ec2", "us-east-1", max_attempts=1).describe_vpcs()
     assert aws.actions()["ec2:DescribeVpcs"] == 1
+
+
+def presigned(region: str, bucket: str = "a-bucket") -> urllib.parse.SplitResult:
+    """Where a box would go for its job."""
+    session.forget()
+    made = entry("a").with_(region=region, bucket=bucket)
+    return urllib.parse.urlsplit(mailbox.url(made, "job", "get", 60))
+
+
+@pytest.mark.parametrize("region", ["us-east-1", "us-west-2", "eu-south-1"])
+def test_a_box_is_sent_to_the_buckets_own_region(aws: Aws, monkeypatch: pytest.MonkeyPatch, region: str):
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    url = presigned(region)
+    assert (url.scheme, url.netloc, url.path) == ("https", f"a-bucket.s3.{region}.amazonaws.com", "/job")
+    assert f"%2F{region}%2Fs3%2Faws4_request" in url.query
+    # A certificate covers one label before s3: a bucket with dots stands in the path.
+    dotted = presigned(region, "a.bucket.with.dots")
+    assert (dotted.netloc, dotted.path) == (f"s3.{region}.amazonaws.com", "/a.bucket.with.dots/job")
+
+
+@pytest.mark.parametrize("place", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "profile"])
+def test_an_endpoint_of_the_users_own_needs_no_host_for_each_bucket(
+    aws: Aws, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, place: str
+):
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    if place == "profile":
+        (tmp_path / "config").write_text("[default]\nendpoint_url = http://localhost:9000\n")
+        monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    else:
+        monkeypatch.setenv(place, "http://localhost:9000")
+    url = presigned("us-west-2")
+    assert (url.scheme, url.netloc, url.path) == ("http", "localhost:9000", "/a-bucket/job")

@@ -1,11 +1,14 @@
-"""What a box is billed where its price depends on the zone."""
+"""What a box is billed where its price depends on the zone, or its type on CPU credits."""
 
 import json
+from decimal import Decimal
 
 import pytest
 
 from aws_stand_in import aws_account  # noqa: F401
 from ec2_world import World, ec2_world, git_checkout, s3_bucket  # noqa: F401
+from yocobench import config, preflight
+from yocobench.aws.launch_plan import surplus_usd_per_hour
 
 
 @pytest.mark.parametrize(
@@ -29,3 +32,30 @@ def test_a_spot_box_is_billed_at_the_price_of_the_zone_that_it_started_in(
     assert (measurement.extra["zone"], measurement.extra["billed_s"]) == (f"us-east-1{zone}", 60)
     assert measurement.extra["cost_usd"] == usd
     assert measurement.extra["planned_worst_usd"] == 0.06  # by the on-demand price, as before
+
+
+def test_a_burstable_box_is_planned_and_billed_with_its_surplus_credits(
+    world: World, capsys: pytest.CaptureFixture[str]
+):
+    # 0.0752 + 0.08 x 100 / 730 + 0.005 and, above a baseline of 30 %, 0.7 x 2 x 0.05 = 0.07: 0.161159 USD/h.
+    world.boxes.hold.clear()
+    measurement = world.run("t3a.large", boot_s=0.1)
+    plan = "0.1612 USD/h with volume and address, 0.0700 of it for surplus CPU credits, at most 22 min and then off"
+    assert f"{plan}: worst case 0.09 USD" in capsys.readouterr().err  # 32 min: 0.08595
+    assert measurement.extra["planned_worst_usd"] == 0.09
+    assert (measurement.extra["billed_s"], measurement.extra["cost_usd"]) == (60, 0.002686)
+    assert world.spent_usd() == Decimal("0.002686")
+
+
+def test_the_preflight_counts_surplus_credits_too(world: World, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit):
+        preflight.main(["instances=[t3a.large]", "launcher.max_usd='0.2'"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "t3a.large: one cell costs 0.21 USD at worst" in said  # 0.161159 for 75 min: 0.20145
+
+
+def test_of_an_unknown_baseline_every_vcpu_hour_counts_as_surplus():
+    instance = config.instance("t3a.large")
+    unknown = instance.burst.model_copy(update={"baseline_utilization": None})
+    assert surplus_usd_per_hour(instance.model_copy(update={"burst": unknown})) == Decimal("0.1")  # 2 x 0.05
+    assert surplus_usd_per_hour(config.instance("m5a.large")) == 0

@@ -20,6 +20,7 @@ from yocobench import receipt
 from yocobench.aws import bundle, guest, session
 from yocobench.bench.data.text import TokenFile, header
 from yocobench.bench.measurement import Measurement
+from yocobench.launchers import ec2
 from yocobench.launchers.local import LocalLauncher
 from yocobench.schema import CellSpec, Instance
 
@@ -100,6 +101,24 @@ def test_an_image_with_its_own_framework_keeps_it(world: World):
     kept = {line.partition("==")[0] for line in constraints.read_text().splitlines()}
     assert "mlflow" in kept
     assert not kept & {"torch", "numpy", "triton"}
+
+
+@pytest.mark.parametrize(
+    ("action", "name", "words"),
+    [
+        ("s3:GetObject", "job", "error: S3 answered HTTP 307 / error: job was not downloaded"),
+        ("s3:PutObject", "receipt.json", "error: S3 answered HTTP 307 / error: the receipt was not uploaded"),
+    ],
+)
+def test_a_redirect_is_no_answer_to_a_box(
+    world: World, monkeypatch: pytest.MonkeyPatch, action: str, name: str, words: str
+):
+    monkeypatch.setattr(ec2, "new_run_id", lambda: "20261123T101112-00000000")
+    path = f"/{BUCKET}/yocobench/runs/20261123T101112-00000000/{name}"
+    world.aws.fail(action, "TemporaryRedirect", status=307, when={"path": path})
+    measurement = world.run("m5a.large")
+    assert measurement.outcome == "killed"
+    assert words in measurement.reason
 
 
 def test_the_request_has_no_key_no_ingress_no_role_and_ends_with_the_box(world: World):

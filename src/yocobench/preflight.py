@@ -22,7 +22,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from yocobench import config, pricelist
-from yocobench.aws import identity, quotas, session
+from yocobench.aws import identity, launch_plan, mailbox, quotas, session
 from yocobench.aws.checks import Candidate, Checker
 from yocobench.aws.ec2_settings import Ec2Settings
 from yocobench.schema import Config, Instance
@@ -37,7 +37,8 @@ def run(cfg: Config, max_usd: Decimal | None, request_quota: bool, console: Cons
     settings = config.validate(Ec2Settings, cfg.launcher.args, f"conf/launcher/{cfg.launcher.name}.yaml")
     if max_usd is not None:
         settings = settings.model_copy(update={"max_usd": max_usd})
-    who = identity.whoami(settings.region)
+    wall_clock_s = launch_plan.wall_clock_s(cfg.protocol, settings.setup_allowance_s)
+    who = identity.whoami(settings.region, identity.needed_s(wall_clock_s))
     prices = pricelist.load(config.root() / pricelist.SNAPSHOT)
     instances = {one.name: one for one in config.instances(cfg.instances)}
     instances = {name: instance for name, instance in instances.items() if not instance.detect}
@@ -50,9 +51,11 @@ def run(cfg: Config, max_usd: Decimal | None, request_quota: bool, console: Cons
     ]
     cells = len(cfg.workloads) * len(cfg.subsets)
     console.print(f"{settings.region}, {settings.usage_class}. Credentials: {escape(who.text(now))}")
+    if settings.bucket is None:
+        console.print("No bucket is named yet (launcher.bucket=NAME): it is not checked")
     console.print(_table(candidates, {name: e.reason for name, e in excluded.items() if e is not None}))
     problems = [f"{one.name}: {problem}" for one in candidates for problem in one.problems]
-    problems += _over_cap(candidates, cells, settings)
+    problems += [*_over_cap(candidates, cells, settings), *_bucket(settings)]
     for problem in dict.fromkeys(problems):
         console.print(f"- {problem}", markup=False, highlight=False, soft_wrap=True)
     if request_quota:
@@ -96,6 +99,17 @@ def _over_cap(candidates: list[Candidate], cells: int, settings: Ec2Settings) ->
         f"the study: {cells} cells on each of {len(candidates)} types cost {total} USD at worst, over the cap of "
         f"{settings.max_usd} USD; launcher.max_usd={total.to_integral_value('ROUND_CEILING')} covers them all"
     ]
+
+
+def _bucket(settings: Ec2Settings) -> list[str]:
+    """What is wrong with the bucket. None yet is nothing wrong: a launch asks for one before anything else."""
+    if settings.bucket is None:
+        return []
+    try:
+        problem = mailbox.bucket_problem(settings.bucket, settings.region)
+    except session.AwsError as error:
+        problem = str(error)
+    return [problem] if problem else []
 
 
 def _table(candidates: list[Candidate], excluded: dict[str, str]) -> Table:

@@ -157,12 +157,18 @@ class PriceList(Frozen):
 
     def check_region(self, region: str) -> None:
         """Raise ValueError for a region of which the snapshot knows nothing: rather a typing mistake than a gap."""
-        known = sorted({price.region for price in self.prices})
-        if region not in known:
+        if unknown := self.unknown_region(region):
             raise ValueError(
-                f"region {region!r} has no price in the snapshot of {self.as_of}{nearest.among(region, known)}. "
-                f"Set `region` in params.yaml, or fetch its prices: python -m yocobench.prices region={region}"
+                f"{unknown}. Set `region` in params.yaml, or fetch its prices: "
+                f"python -m yocobench.prices region={region}"
             )
+
+    def unknown_region(self, region: str) -> str:
+        """That the snapshot knows nothing of the region, and what it knows; empty: it does."""
+        known = sorted({price.region for price in self.prices})
+        if region in known:
+            return ""
+        return f"region {region!r} has no price in the snapshot of {self.as_of}{nearest.among(region, known)}"
 
     def commitment(self, instance_type: str, region: str, kind: str) -> Commitment | None:
         """Of the promises of that kind, the one that costs least in all; None where the snapshot has none."""

@@ -135,7 +135,8 @@ def main(cfg: Config) -> None:
     except (session.NoCredentials, session.Unreachable) as error:
         if old is None:
             raise ValueError(f"{error}; and there is no {SNAPSHOT}: `git checkout {SNAPSHOT}`") from None
-        old.check_region(cfg.region)  # else it would be `compare` that says so, after everything was measured
+        if unknown := old.unknown_region(cfg.region):  # else `compare` says so, after everything was measured
+            raise ValueError(f"{unknown}. AWS did not give its prices either: {error}") from None
         known = pricelist.age(old, cfg, now.date())
         print(f"{SNAPSHOT} stays as it is, {known}: {error}")
         return

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, TypeVar
 
-from yocobench.aws import boxes, images, launch_plan, network, offerings, planning, quotas, session
+from yocobench.aws import boxes, identity, images, launch_plan, network, offerings, quotas, session
 from yocobench.aws.ec2_settings import Ec2Settings
 from yocobench.aws.identity import Identity
 from yocobench.pricelist import PriceList
@@ -111,7 +111,7 @@ class Checker:
             return Check(name, "no answer" if isinstance(error, session.AwsError) else "no", str(error))
 
     def _credentials(self, now: dt.datetime) -> Check:
-        problem = planning.credentials_problem(self.who, self.wall_clock_s, now)
+        problem = identity.problem(self.who, self.wall_clock_s, now)
         return Check("credentials", "too short", problem) if problem else Check("credentials", "ok")
 
     def _offered(self, instance: Instance, zones: tuple[str, ...]) -> Check:
@@ -167,7 +167,7 @@ class Checker:
             volume_gb = settings.volume_gb
         public = all(subnet.is_public for subnet in self._places(zones)[:1])
         rates = [
-            launch_plan.hourly_usd(self.prices, instance.name, settings.region, usage, volume_gb, public)
+            launch_plan.hourly_usd(self.prices, instance, settings.region, usage, volume_gb, public)
             for usage in {settings.usage_class, "on-demand"}  # spot costs at most the on-demand price
         ]
         worst.append(launch_plan.worst_case_usd(max(rates), self.wall_clock_s))

@@ -6,7 +6,7 @@ import hashlib
 import tempfile
 from pathlib import Path
 
-from yocobench.aws import bundle, guest, mailbox
+from yocobench.aws import bundle, guest, identity, mailbox
 from yocobench.aws.bundle import Part
 from yocobench.aws.ec2_settings import Ec2Settings
 from yocobench.aws.launch_plan import END_ALLOWANCE_S, LaunchPlan
@@ -28,8 +28,11 @@ def send_parts(entry: Entry, spec: CellSpec, instance: Instance, root: Path, com
 def user_data(entry: Entry, plan: LaunchPlan, spec: CellSpec, parts: dict[str, Part], settings: Ec2Settings) -> str:
     """Write job and intent to S3; return the script for the box. Raises AwsError.
 
-    The intent is written here, before anybody asks for a box.
+    The intent is written here, before anybody asks for a box. Raises ValueError if the credentials end before the box
+    must: the plan's own check may be hours old, since a box waits for its turn.
     """
+    if problem := identity.signing_problem(plan.wall_clock_s):
+        raise ValueError(f"not started: {problem}")
     valid_s = plan.wall_clock_s + END_ALLOWANCE_S + URL_MARGIN_S
     values: dict[str, str | int] = {
         "family": plan.family,

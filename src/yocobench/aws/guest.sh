@@ -10,7 +10,12 @@ work=$(mktemp -d "${TMPDIR:-/var/tmp}/yocobench.XXXXXX") && cd "$work" || shutdo
 exec >"$work/log" 2>&1
 
 begin() { echo "$*" >"$work/phase" && echo "== $(date -u +%H:%M:%SZ) $*"; }
-put() { curl --fail --silent --show-error --max-time 300 --retry 5 --retry-all-errors --upload-file "$1" "$2"; }
+transfer() { # file for the answer, what else curl must know; to --fail alone a redirect is a success
+  local code
+  code=$(curl --fail --silent --show-error --retry 5 --retry-all-errors --write-out '%{http_code}' --output "$@") || return
+  [[ $code == 2?? ]] || { echo "error: S3 answered HTTP $code" && return 22; }
+}
+put() { transfer /dev/null --max-time 300 --upload-file "$1" "$2"; }
 die() { echo "error: $*" && exit 1; }
 
 finish() { # whatever happened: log, then the marker, last; then off, which terminates the box
@@ -29,7 +34,7 @@ trap 'exit 143' TERM INT HUP
 
 fetch() { # name, sha256, url
   begin "download $1"
-  curl --fail --silent --show-error --retry 5 --retry-all-errors --output "$work/$1" "$3" || die "$1 was not downloaded"
+  transfer "$work/$1" "$3" || die "$1 was not downloaded"
   echo "$2  $work/$1" | sha256sum --check --status || die "$1: its sha256 is not $2"
 }
 

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from dataclasses import dataclass
 
 from yocobench.aws import session
+from yocobench.aws.launch_plan import END_ALLOWANCE_S
+
+SEND_ALLOWANCE_S = 1800
+"""For upload before the box and for its end after it: the credentials must last that much longer."""
 
 RENEWED = frozenset(
     (
@@ -33,21 +38,12 @@ class Identity:
     is_renewed: bool
     """New ones are fetched by themselves; the sign-in behind them must last (`aws sso login`)."""
     expires_at: dt.datetime | None
-
-    def outlives(self, needed_s: float, now: dt.datetime) -> bool:
-        """Whether calls can still be made so many seconds from now.
-
-        Renewed and permanent credentials can. Temporary ones without a known end count as able: nobody can tell, and
-        `text` says so.
-        """
-        if self.is_renewed or self.expires_at is None:
-            return True
-        return self.expires_at >= now + dt.timedelta(seconds=needed_s)
+    """Of those at hand, also where new ones follow: what they signed ends with them."""
 
     def text(self, now: dt.datetime) -> str:
         """One line, without account numbers."""
         if self.is_renewed:
-            ends = "renewed by themselves"
+            ends = "renewed by themselves" + (f", these at {self.expires_at:%H:%M}Z" if self.expires_at else "")
         elif self.expires_at is not None:
             ends = f"expire in {(self.expires_at - now).total_seconds() / 60:.0f} min, at {self.expires_at:%H:%M}Z"
         elif self.is_temporary:
@@ -57,9 +53,12 @@ class Identity:
         return f"{self.who}, from {self.method}, {ends}"
 
 
-def whoami(region: str) -> Identity:
-    """Ask STS, which needs no permission. Raises NoCredentials, AwsError."""
-    held = session.credentials()
+def whoami(region: str, lasting_s: float = 0.0) -> Identity:
+    """Ask STS, which needs no permission. Raises NoCredentials, AwsError.
+
+    Credentials that end within `lasting_s` are renewed first, if that is possible.
+    """
+    held = session.credentials(lasting_s)
     with session.asking("ask AWS who these credentials are"):
         arn = session.client("sts", region).get_caller_identity()["Arn"]
         frozen = held.get_frozen_credentials()
@@ -68,7 +67,49 @@ def whoami(region: str) -> Identity:
         method=held.method,
         is_temporary=bool(frozen.token),
         is_renewed=held.method in RENEWED,
-        expires_at=getattr(held, "_expiry_time", None),  # botocore has no public name for it
+        expires_at=session.expiry(held),
+    )
+
+
+def needed_s(wall_clock_s: float) -> float:
+    """How long credentials should last before a box of that wall clock is planned."""
+    return wall_clock_s + END_ALLOWANCE_S + SEND_ALLOWANCE_S
+
+
+def problem(who: Identity, wall_clock_s: float, now: dt.datetime) -> str:
+    """Why these credentials cannot see a box of that wall clock to its end; empty: they can.
+
+    Temporary ones without a known end count as able: nobody can tell, and `Identity.text` says so.
+    """
+    if who.is_renewed:
+        return _unsigned(who.expires_at, wall_clock_s, now)
+    if who.expires_at is None or who.expires_at >= now + dt.timedelta(seconds=needed_s(wall_clock_s)):
+        return ""
+    return (
+        f"the credentials ({who.text(now)}) may end before a box does, {needed_s(wall_clock_s) / 60:.0f} min after its "
+        "start; then nothing could terminate it: renew them first"
+    )
+
+
+def signing_problem(wall_clock_s: float) -> str:
+    """Why the credentials must not sign the URLs of a box that starts now; empty: they may. Raises AwsError.
+
+    They are renewed first, if that is possible and helps.
+    """
+    held = session.credentials(wall_clock_s + END_ALLOWANCE_S)
+    return _unsigned(session.expiry(held), wall_clock_s, dt.datetime.now(dt.UTC))
+
+
+def _unsigned(expires_at: dt.datetime | None, wall_clock_s: float, now: dt.datetime) -> str:
+    """A presigned URL dies with the credentials that signed it, also where the client has newer ones by then."""
+    life_s = wall_clock_s + END_ALLOWANCE_S
+    if expires_at is None or expires_at >= now + dt.timedelta(seconds=life_s):
+        return ""
+    return (
+        f"the URLs by which a box reports would die with the credentials that sign them, at {expires_at:%H:%M}Z, in "
+        f"{(expires_at - now).total_seconds() / 60:.0f} min, and a box may take {life_s / 60:.0f}: use keys that do "
+        f"not expire, or a role session of {math.ceil(needed_s(wall_clock_s) / 60)} min (duration_seconds of the "
+        "profile, session duration of the SSO permission set)"
     )
 
 

@@ -10,6 +10,29 @@ from yocobench.aws.ledger import Entry
 INTENT, JOB, LOG, HEARTBEAT, RECEIPT, MARKER = "intent.json", "job", "log", "heartbeat", "receipt.json", "marker.json"
 
 
+def bucket_problem(bucket: str, region: str) -> str:
+    """Why a box of that region cannot use the bucket; empty: it can. Raises AwsError for what no bucket can help.
+
+    The client would not notice another region: botocore follows S3's redirects, but it signs a box's URLs for `region`.
+    """
+    make = f"`aws s3 mb s3://NAME --region {region}` makes one; name it in conf/launcher/ec2.yaml (bucket)"
+    try:
+        with session.asking(f"look at the bucket {bucket!r}"):
+            there = session.client("s3", region).head_bucket(Bucket=bucket).get("BucketRegion", region)
+    except session.Denied:
+        return (
+            f"bucket {bucket!r}: S3 does not let these credentials look at it: it is another account's, or "
+            f"docs/iam-policy.json is not attached with its name filled in; {make}"
+        )
+    except session.AwsError as error:
+        if error.code not in ("404", "NoSuchBucket"):
+            raise
+        return f"bucket {bucket!r} does not exist; {make}"
+    if there != region:
+        return f"bucket {bucket!r} is in {there}, not in {region}, where a box would look for it; {make}"
+    return ""
+
+
 def url(entry: Entry, key: str, method: Literal["get", "put"], valid_s: float) -> str:
     """A presigned URL for one object and one verb. It dies with the credentials that signed it, at the latest."""
     with session.asking("presign a URL"):

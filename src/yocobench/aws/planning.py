@@ -9,15 +9,11 @@ from decimal import Decimal
 from pathlib import Path
 
 from yocobench import pricelist
-from yocobench.aws import identity, images, launch_plan, network, offerings, security_group
+from yocobench.aws import identity, images, launch_plan, mailbox, network, offerings, security_group
 from yocobench.aws.ec2_settings import Ec2Settings
-from yocobench.aws.identity import Identity
-from yocobench.aws.launch_plan import END_ALLOWANCE_S, LaunchPlan
+from yocobench.aws.launch_plan import LaunchPlan
 from yocobench.bench.measurement import Outcome
 from yocobench.schema import CellSpec, Instance, UsageClass
-
-SEND_ALLOWANCE_S = 1800
-"""For upload before the box and for its end after it: the credentials must last that much longer."""
 
 
 class NotPossible(Exception):
@@ -37,7 +33,10 @@ def make(spec: CellSpec, instance: Instance, root: Path, settings: Ec2Settings) 
             f"`aws s3 mb s3://NAME --region {region}`"
         )
     limit_s = launch_plan.wall_clock_s(spec.protocol, settings.setup_allowance_s)
-    if problem := credentials_problem(identity.whoami(region), limit_s, dt.datetime.now(dt.UTC)):
+    who = identity.whoami(region, identity.needed_s(limit_s))
+    if problem := identity.problem(who, limit_s, dt.datetime.now(dt.UTC)):
+        raise ValueError(problem)
+    if problem := mailbox.bucket_problem(settings.bucket, region):
         raise ValueError(problem)
     offered = offerings.zones([instance.name], region)[instance.name]
     if not offered:
@@ -57,7 +56,7 @@ def make(spec: CellSpec, instance: Instance, root: Path, settings: Ec2Settings) 
     snapshot = pricelist.load(root / pricelist.SNAPSHOT)
 
     def hourly(usage_class: UsageClass, zone: str) -> Decimal:
-        return launch_plan.hourly_usd(snapshot, instance.name, region, usage_class, volume_gb, public, zone)
+        return launch_plan.hourly_usd(snapshot, instance, region, usage_class, volume_gb, public, zone)
 
     zones = tuple((subnet.zone, subnet.subnet_id) for subnet in subnets if subnet.is_public == public)
     by_zone = {zone: hourly(settings.usage_class, zone) for zone, _ in zones}
@@ -82,15 +81,5 @@ def make(spec: CellSpec, instance: Instance, root: Path, settings: Ec2Settings) 
         # Spot costs at most the on-demand price: no other maximum is set.
         worst_usd=launch_plan.worst_case_usd(max(usd_per_hour, hourly("on-demand", zones[0][0])), limit_s),
         zone_usd_per_hour=by_zone,
-    )
-
-
-def credentials_problem(who: Identity, wall_clock_s: float, now: dt.datetime) -> str:
-    """Why these credentials cannot see a box of that wall clock to its end; empty: they can."""
-    needed_s = wall_clock_s + END_ALLOWANCE_S + SEND_ALLOWANCE_S
-    if who.outlives(needed_s, now):
-        return ""
-    return (
-        f"the credentials ({who.text(now)}) may end before a box does, {needed_s / 60:.0f} min after its start; "
-        "then nothing could terminate it: renew them first"
+        surplus_usd_per_hour=launch_plan.surplus_usd_per_hour(instance),
     )

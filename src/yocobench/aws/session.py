@@ -7,6 +7,7 @@ boto3's usual chain. Not covered: what is asked (the other modules here and laun
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import functools
 import re
 import threading
@@ -20,6 +21,7 @@ from botocore.parsers import ResponseParserError
 
 CONNECT_TIMEOUT_S = 10
 READ_TIMEOUT_S = 60
+REGIONAL = {"addressing_style": "virtual", "us_east_1_regional_endpoint": "regional"}
 FOREIGN = "it is not AWS that answered (a proxy's page?), or the answer is cut"
 THROTTLING = frozenset(
     (
@@ -84,6 +86,7 @@ def _session() -> boto3.Session:
 def forget() -> None:
     """Read the environment, profile and credentials anew."""
     _session.cache_clear()
+    _for_buckets.cache_clear()
 
 
 def client(service: str, region: str | None = None, max_attempts: int = 5) -> Any:
@@ -93,19 +96,54 @@ def client(service: str, region: str | None = None, max_attempts: int = 5) -> An
     """
     retries = {"mode": "standard", "total_max_attempts": max_attempts}
     options = Config(retries=retries, connect_timeout=CONNECT_TIMEOUT_S, read_timeout=READ_TIMEOUT_S)
-    if service == "s3":  # presigned URLs of the old kind are refused by every bucket made since 2020-06
-        options = options.merge(Config(signature_version="s3v4"))
     with asking(f"make a client of {service}"), _making:
+        if service == "s3":
+            options = options.merge(_for_buckets())
         return _session().client(service, region_name=region, config=options)
 
 
-def credentials() -> Any:
-    """botocore's credentials object. Raises NoCredentials."""
+@functools.cache
+def _for_buckets() -> Config:
+    """How S3's presigned URLs are made. Those of the old signature are refused by every bucket made since 2020-06.
+
+    botocore signs them for BUCKET.s3.amazonaws.com, whatever the region, unless the addressing style is "virtual". A
+    new bucket of another region answers there with a redirect, a newer region not at all. An endpoint of the user's own
+    is left as it is: http://localhost:9000 has no host for each bucket.
+    """
+    signing = Config(signature_version="s3v4")
+    configured, own = (
+        _session().client("s3", region_name="us-east-1", config=signing.merge(option)).meta.endpoint_url
+        for option in (Config(), Config(ignore_configured_endpoint_urls=True))
+    )
+    return signing if configured != own else signing.merge(Config(s3=REGIONAL))
+
+
+def credentials(lasting_s: float = 0.0) -> Any:
+    """botocore's credentials object, fetched anew where those at hand end sooner. Raises NoCredentials.
+
+    botocore renews credentials in their last 15 minutes only, and offers no call that renews them earlier: a new
+    session does. What it finds may end as soon as before, if that is all that the provider gives.
+    """
+    found = _found()
+    if lasting_s and expiry(found) is not None and found.refresh_needed(lasting_s):
+        forget()
+        found = _found()
+    return found
+
+
+def _found() -> Any:
     with asking("find credentials"):
         found = _session().get_credentials()
-    if found is None:
-        raise translate(exceptions.NoCredentialsError(), "find credentials")
+        if found is None:
+            raise exceptions.NoCredentialsError
+        found.get_frozen_credentials()  # some providers ask for theirs only now
     return found
+
+
+def expiry(found: Any) -> dt.datetime | None:
+    """When botocore's credentials end; None: never, or nobody says. botocore has no public name for it."""
+    ends: dt.datetime | None = getattr(found, "_expiry_time", None)
+    return ends.astimezone(dt.UTC) if ends is not None else None
 
 
 @contextlib.contextmanager
@@ -161,7 +199,9 @@ def _about_credentials(error: Exception, code: str) -> str:
         return f"no AWS credentials found; {again}"
     if code in EXPIRED or "SSO" in type(error).__name__ or _is_expiry(error):
         return f"the AWS credentials have expired; renew them (`aws sso login`, or new keys) and try again ({again})"
-    return f"the AWS credentials do not work ({code or _first_line(error)}); {again}"
+    # EC2 says the same in a region that the account has not switched on.
+    elsewhere = ", or the region is not enabled for this account" if code == "AuthFailure" else ""
+    return f"the AWS credentials do not work ({code or _first_line(error)}){elsewhere}; {again}"
 
 
 def _kind(error: Exception) -> type[AwsError]:
@@ -200,7 +240,9 @@ def _message(error: Exception) -> str:
 
 
 def _first_line(error: Exception) -> str:
-    return without_account(str(error).splitlines()[0] if str(error) else type(error).__name__)
+    """The first that says something: botocore heads a parameter's mistake with "Parameter validation failed:"."""
+    lines = str(error).splitlines() or [type(error).__name__]
+    return without_account(lines[-1] if isinstance(error, exceptions.ParamValidationError) else lines[0])
 
 
 def without_account(text: str) -> str:
