@@ -91,3 +91,8 @@ def test_what_was_not_run_compiles_first_as_what_was_run_did():
     assert measured.one_off.total_s == 310
     eager = made(asked=compiling, workload=examples.spec().workload.model_copy(update={"compile": False}))
     assert eager.one_off.total_s == 300
+
+
+def test_the_measurement_of_a_burstable_type_pays_for_its_credits_too():
+    # 465 s at 0.36 + 0.01 + 0.07 USD/h.
+    assert round(made("t3a.large").measure_bill_usd, 6) == Decimal("0.056833")

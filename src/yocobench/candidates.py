@@ -79,7 +79,7 @@ def candidate(
         burst_surcharge_usd_per_hour=_burst(instance),
         is_cpu_only=planned.spec.kind == "cpu",
         can_be_chosen=not instance.detect and equal is not False,
-        measure_bill_usd=_measure_bill(planned, study, price, prices),
+        measure_bill_usd=_measure_bill(evidence, study, price, prices),
         cell_key=planned.spec.key,
         equal_work=equal,
         energy_j_per_million_samples=evidences.energy_j_per_million_samples(evidence),
@@ -211,13 +211,14 @@ def _burst(instance: Instance) -> Decimal | None:
     )
 
 
-def _measure_bill(planned: PlannedCell, study: Study, price: Price | None, prices: PriceList) -> Decimal | None:
-    """What one measured cell would cost, volume and address included: boot, set-up, compiling, repeats at their cap."""
+def _measure_bill(evidence: Evidence, study: Study, price: Price | None, prices: PriceList) -> Decimal | None:
+    """What one measured cell would cost, by the whole hourly bill: boot, set-up, compiling, repeats at their cap."""
+    planned = evidence.planned
     if price is None or planned.exclusion is not None:
         return None
     protocol = study.protocol
     seconds = study.assume.boot_s + study.assume.setup_s
     seconds += protocol.repeats * (protocol.max_measure_s + REPEAT_OVERHEAD_S)
     seconds += _compile_s(planned, study)  # once: the next repeats find the code kept
-    beside = (_storage(study, prices) or 0) + (prices.address_usd_per_hour or 0)
+    beside = (_storage(study, prices) or 0) + (prices.address_usd_per_hour or 0) + (_burst(evidence.instance) or 0)
     return cost.cost_usd(seconds, price.usd_per_hour + beside)
