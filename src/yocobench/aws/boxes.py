@@ -5,10 +5,11 @@ The walk over the zones is our own: botocore would repeat a lack of capacity in 
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -199,16 +200,32 @@ def describe(region: str, instance_id: str) -> dict[str, Any] | None:
     return found
 
 
+def ask_to_end(region: str, instance_id: str) -> None:
+    """TerminateInstances, without a wait. Raises AwsError.
+
+    A call for each box: of several in one, a box that EC2 refuses to end would spare the others.
+    """
+    with _ending([instance_id]):
+        session.client("ec2", region).terminate_instances(InstanceIds=[instance_id])
+
+
 def terminate(region: str, instance_ids: list[str], wait_s: float = 600.0) -> None:
     """End these boxes and wait until EC2 says that they are terminated. Raises AwsError when it does not."""
     if not instance_ids:
         return
-    with session.asking(f"terminate {', '.join(instance_ids)}"):
+    with _ending(instance_ids):
         ec2 = session.client("ec2", region)
+        ec2.terminate_instances(InstanceIds=instance_ids)
+        waiter = ec2.get_waiter("instance_terminated")
+        waiter.wait(InstanceIds=instance_ids, WaiterConfig={"Delay": 5, "MaxAttempts": max(1, int(wait_s / 5))})
+
+
+@contextlib.contextmanager
+def _ending(instance_ids: list[str]) -> Iterator[None]:
+    """A box that EC2 has forgotten has ended. Raises AwsError for anything else."""
+    with session.asking(f"terminate {', '.join(instance_ids)}"):
         try:
-            ec2.terminate_instances(InstanceIds=instance_ids)
-            waiter = ec2.get_waiter("instance_terminated")
-            waiter.wait(InstanceIds=instance_ids, WaiterConfig={"Delay": 5, "MaxAttempts": max(1, int(wait_s / 5))})
+            yield
         except (ClientError, WaiterError) as error:
             if "InvalidInstanceID.NotFound" not in str(error):
                 raise

@@ -109,6 +109,19 @@ class Ledger:
         """All entries, oldest first. Raises ValueError naming a damaged file."""
         return [self._read(path) for path in sorted(self.folder.glob("*.json"))]
 
+    def readable(self) -> tuple[list[Entry], list[str]]:
+        """The entries that can be read, oldest first, and what is wrong with the other files.
+
+        For who ends boxes or tells of them. Where money is counted an entry that cannot be read may stand for some.
+        """
+        good, damaged = [], []
+        for path in sorted(self.folder.glob("*.json")):
+            try:
+                good.append(self._read(path))
+            except (ValueError, OSError) as error:
+                damaged.append(str(error))
+        return good, damaged
+
     def open_entries(self, cell_key: str) -> list[Entry]:
         """The cell's entries that still need something done."""
         return [entry for entry in self.entries() if entry.cell_key == cell_key and entry.state != "closed"]
@@ -190,9 +203,10 @@ class Ledger:
 
     def _read(self, path: Path) -> Entry:
         try:
-            return Entry.model_validate_json(path.read_text())
+            return Entry.model_validate_json(path.read_bytes())
         except ValidationError as error:
             raise ValueError(
                 f"{path}: not a ledger entry ({error.errors()[0]['msg']}). It may stand for a box that runs: "
-                "`python -m yocobench.reap --all` ends every box; then remove the file"
+                "`python -m yocobench.reap --all` ends every box (of params.yaml's region; --region names another); "
+                "then remove the file"
             ) from None
