@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
@@ -33,6 +33,8 @@ State = Literal[
 
 HOLDING = ("intended", "asked", "running")
 """States in which the worst case counts, whenever it was reserved."""
+OUT = ("asked", "running")
+"""States in which a box may exist."""
 
 
 class OverCap(Exception):
@@ -125,6 +127,10 @@ class Ledger:
     def open_entries(self, cell_key: str) -> list[Entry]:
         """The cell's entries that still need something done."""
         return [entry for entry in self.entries() if entry.cell_key == cell_key and entry.state != "closed"]
+
+    def unfollowed(self, entries: Iterable[Entry]) -> list[Entry]:
+        """Of these, what a dead client left: a box may exist, and no process on this machine is busy with its cell."""
+        return [entry for entry in entries if entry.state in OUT and not self.held(entry.cell_key)]
 
     def put(self, entry: Entry) -> Entry:
         """Write the entry, in one step."""
