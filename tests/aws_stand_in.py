@@ -53,6 +53,8 @@ class Fault:
     when: dict[str, str] = field(default_factory=dict)
     zones: tuple[str, ...] = ()
     times: int | None = None
+    after: int = 0
+    """So many calls that it applies to pass first."""
 
 
 class Aws(Recorded):
@@ -62,6 +64,8 @@ class Aws(Recorded):
         super().__init__()
         self.url = url
         self.calls: list[Call] = []
+        self.cut_launches = 0
+        """So many answers to RunInstances are cut on their way back: AWS has done what was asked."""
         self.allow_everything = False
         """Skip the check against docs/iam-policy.json at the end of the test."""
         self._faults: list[Fault] = []
@@ -77,13 +81,14 @@ class Aws(Recorded):
         when: dict[str, str] | None = None,
         zones: Iterable[str] = (),
         times: int | None = None,
+        after: int = 0,
     ) -> None:
         """Answer `action` with an API error. `when` compares flat parameters, `zones` the subnet's or placement's."""
 
         def answer(call: Call) -> Answer:
             return error(call.protocol, code, message, status)
 
-        self._faults.append(Fault(action, answer, when or {}, tuple(zones), times))
+        self._faults.append(Fault(action, answer, when or {}, tuple(zones), times, after))
 
     def answer(self, action: str, body: bytes | str, status: int = 200, times: int | None = None) -> None:
         """Answer `action` with these bytes, well formed or not."""
@@ -123,12 +128,21 @@ class Aws(Recorded):
             found: Answer | None = method(call) if method else None
             return found
 
+    def on_its_way(self, answer: Answer) -> Answer:
+        """The answer to a RunInstances as it arrives."""
+        with self._lock:
+            self.cut_launches -= 1
+            return (*answer[:2], answer[2][:200]) if self.cut_launches >= 0 else answer
+
     def _applies(self, fault: Fault, call: Call) -> bool:
         if fault.action != call.action or fault.times == 0:
             return False
         if any(str(call.params.get(name)) != value for name, value in fault.when.items()):
             return False
-        return not fault.zones or self.zone_of(call) in fault.zones
+        if fault.zones and self.zone_of(call) not in fault.zones:
+            return False
+        fault.after -= 1
+        return fault.after < 0
 
     def _furnish(self, region: str) -> None:
         """What an AWS account has and moto's does not: a way out of the default VPC."""
@@ -182,6 +196,7 @@ def _serve() -> str:
         if answer is None:
             answer = _collect(moto, environ)
             stand_in.remember(call, answer)
+            answer = stand_in.on_its_way(answer)
         status, kind, body = answer
         start_response(f"{status} -", [("Content-Type", kind), ("Content-Length", str(len(body)))])
         return [body]

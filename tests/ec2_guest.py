@@ -99,6 +99,7 @@ class Boxes:
         self._ec2 = aws.admin("ec2")
 
     def __enter__(self) -> "Boxes":
+        _metadata()  # now: forked while a client holds SIGTERM, it would hold it too, and never end
         self._bin.mkdir(parents=True)
         for name, text in SHIMS.items():
             path = self._bin / name

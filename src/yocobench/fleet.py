@@ -36,11 +36,16 @@ class Box:
     given_up: bool = False
 
 
-def start(context: SpawnContext, launcher: LauncherConfig, cell: PlannedCell, root: Path) -> Box:
-    """Follow the cell in a process of its own; the launcher keeps the receipt for the train stage."""
+def start(
+    context: SpawnContext, launcher: LauncherConfig, cell: PlannedCell, root: Path, may_launch: bool = True
+) -> Box:
+    """Follow the cell in a process of its own; the launcher keeps the receipt for the train stage.
+
+    Without `may_launch` only what is left of an earlier client is collected.
+    """
     ours, theirs = context.Pipe()
-    spec = cell.spec
-    process = context.Process(target=_follow, args=(launcher, spec, config.instance(spec.instance), root, theirs))
+    args = (launcher, cell.spec, config.instance(cell.spec.instance), root, theirs, may_launch)
+    process = context.Process(target=_follow, args=args)
     process.start()
     theirs.close()  # so that its end is heard here
     return Box(cell, process, ours)
@@ -73,7 +78,9 @@ def give_up(box: Box, why: str) -> None:
             box.connection.send(why)
 
 
-def _follow(launcher: LauncherConfig, spec: CellSpec, instance: Instance, root: Path, stage: Connection) -> None:
+def _follow(
+    config_: LauncherConfig, spec: CellSpec, instance: Instance, root: Path, stage: Connection, may_launch: bool
+) -> None:
     sys.stderr = _Lines(stage)
 
     def report(progress: Progress) -> None:
@@ -87,9 +94,13 @@ def _follow(launcher: LauncherConfig, spec: CellSpec, instance: Instance, root: 
             raise NotWanted(why)
 
     try:
-        measurement = build_launcher(launcher).run(spec, instance, root, report)
+        launcher = build_launcher(config_)
+        measurement = (launcher.run if may_launch else launcher.collect)(spec, instance, root, report)
     except (ValueError, OSError) as error:
         print(f"{spec.label}: {relative(error)}", file=sys.stderr)
+        return
+    if measurement is None:
+        print(f"{spec.label}: its earlier box is gone, and left nothing", file=sys.stderr)
         return
     with contextlib.suppress(OSError):
         stage.send(measurement)

@@ -4,23 +4,26 @@ Cells that share this machine take their repeats in turn (launchers/turns.py). U
 cells that need measuring run side by side: this stage follows each box to its end and leaves its receipt where the
 train stage of that cell collects it, without a second launch. The decision on file gives the order, and leaves out what
 cannot win (worth.py); each number that comes home is weighed at once, and a box that cannot win any more is ended
-(outlook.py). Ctrl-C and SIGTERM end every box.
+(outlook.py). The box of a client that was killed is followed whatever its cell is worth: it is paid for. Ctrl-C and
+SIGTERM end every box.
 """
 
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
 from yocobench import config, evidence, fleet, receipt, worth
+from yocobench.aws.ledger import Ledger
 from yocobench.bench import hardware
 from yocobench.bench.measurement import Measurement
 from yocobench.fleet import Box
 from yocobench.launchers import build_launcher
 from yocobench.launchers.signals import INTERRUPTED_STATUS, stop_requests
 from yocobench.outlook import Outlook
+from yocobench.paths import relative
 from yocobench.plan import PlannedCell, plan_cells
 from yocobench.progress import Reporter, Screen
 from yocobench.receipt import write_atomic
@@ -42,12 +45,19 @@ def main(cfg: Config) -> int:
         return INTERRUPTED_STATUS
     waiting = [cell for cell in unrecorded if launcher.waits(cell.spec, root)]
     missing = [] if launcher.is_free else [cell for cell in unrecorded if _needs_box(cell.spec, cfg, root)]
-    started = worthwhile(missing, cfg, root)
+    left = [cell for cell in waiting if launcher.left(cell.spec, root)]
+    started = worthwhile([cell for cell in missing if cell not in left], cfg, root)
+    for line in strays(root, {cell.spec.key for cell in left}):
+        print(line)
     for cell in (*waiting, *started):
         path_of(cell.spec, root).unlink(missing_ok=True)  # a receipt without a number: DVC takes its cell up again
     if launcher.parallelism > 1:
         print(f"launch {cfg.launcher.name}: {len(started)} cell(s) to measure, {launcher.parallelism} at once")
-        if _side_by_side(started, cfg, root, launcher.parallelism):
+        if left:
+            print(f"launch {cfg.launcher.name}: {len(left)} cell(s) whose client was killed, to collect")
+        known = worth.decisions(cfg, root) if left else {}
+        collected = [(cell, cell in missing and not worth.why_not(cell, cfg, known)) for cell in left]
+        if _side_by_side(started, cfg, root, launcher.parallelism, collected):
             return INTERRUPTED_STATUS
     else:
         print(f"launch {cfg.launcher.name}: no boxes to run side by side; what is left is measured by its own stage")
@@ -56,12 +66,25 @@ def main(cfg: Config) -> int:
     return 0
 
 
-def _side_by_side(waiting: list[PlannedCell], cfg: Config, root: Path, parallelism: int) -> bool:
-    """Launch these and follow them; True if it was interrupted."""
+def _side_by_side(
+    waiting: list[PlannedCell],
+    cfg: Config,
+    root: Path,
+    parallelism: int,
+    left: Sequence[tuple[PlannedCell, bool]] = (),
+) -> bool:
+    """Launch these and follow them; True if it was interrupted.
+
+    `left`: with a box that runs already, so that none of them waits for a place; and whether another one may be
+    started where that one turns out to be gone.
+    """
     context, outlook = multiprocessing.get_context("spawn"), Outlook(cfg, root)
     boxes: dict[Connection, Box] = {}
     with stop_requests() as stop, Screen() as screen:
         stopped = False
+        for cell, may_launch in left:
+            box = fleet.start(context, cfg.launcher, cell, root, may_launch)
+            boxes[box.connection] = box
         while boxes or (waiting and not stop):
             while waiting and len(boxes) < parallelism and not stop:
                 box = fleet.start(context, cfg.launcher, waiting.pop(0), root)
@@ -117,6 +140,20 @@ def _worth_a_start(
         if why:
             say(f"{label}: not started, {why}")
     return worth.in_order([cell for cell in waiting if not wasted[cell.spec.label]], known)
+
+
+def strays(root: Path, collected: set[str]) -> Iterator[str]:
+    """A line for each box that a dead client left and that no cell of this stage, by its key, collects.
+
+    The cell has changed or left the study, its number is on file already, or the launcher is another one today.
+    """
+    ledger = Ledger(root)
+    entries, damaged = ledger.readable()
+    yield from map(relative, damaged)
+    for entry in ledger.unfollowed(entries):
+        if entry.cell_key not in collected:
+            name = f"box {entry.instance_id or entry.run_id} ({entry.region})"
+            yield f"{entry.label}: {name} still runs, or nobody saw its end: python -m yocobench.reap --all"
 
 
 def cells(cfg: Config, root: Path) -> Iterator[PlannedCell]:

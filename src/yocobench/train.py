@@ -39,11 +39,9 @@ def main(cfg: Config) -> int:
     root, console = config.root(), Console(stderr=True)
     planned = plan_cell(cfg, cfg.workload, cfg.subset, cfg.instance, hardware.detect(), root)
     launcher = build_launcher(cfg.launcher)
-    costs = not launcher.is_free and not cfg.instance.detect and not launcher.waits(planned.spec, root)
     earlier = receipt.aside(planned.spec, root) if cfg.receipt else None
-    wasted = _wasted(planned, cfg, root, earlier) if costs else ""
     tuned_as = _tuned(cfg, root)  # what may fail comes before the measurement, which would be lost with it
-    measurement = _measure(cfg, planned, launcher, root, console, wasted)
+    measurement = _measure(cfg, planned, launcher, root, console, earlier)
     if measurement.outcome == "unmeasured" and earlier is not None and cfg.receipt:
         receipt.write(earlier, root / cfg.receipt)  # as it was: `compare` logs what the store lacks
         launcher.recorded()
@@ -92,14 +90,20 @@ def _tuned(cfg: Config, root: Path) -> str | None:
 
 
 def _measure(
-    cfg: Config, planned: PlannedCell, launcher: Launcher, root: Path, console: Console, wasted: str
+    cfg: Config, planned: PlannedCell, launcher: Launcher, root: Path, console: Console, earlier: Receipt | None
 ) -> Measurement:
-    """`wasted`: why a launch would be; empty: launch."""
+    """What is paid for already is collected, wanted or not; a launch is made only where it is not wasted."""
     if planned.exclusion is not None:
         reason = f"{planned.exclusion.reason} ({planned.exclusion.source}, {planned.exclusion.as_of})"
         source: Source = "replayed" if cfg.launcher.name == "replay" else "measured"
         return Measurement(outcome=planned.exclusion.outcome, reason=reason, source=source, detected=None)
-    if wasted:
+    costs = not launcher.is_free and not cfg.instance.detect
+    if costs and launcher.waits(planned.spec, root):
+        with Reporter(planned.spec.label, cfg.workload.sample_unit, console) as report:
+            found = launcher.collect(planned.spec, cfg.instance, root, report)
+        if found is not None:
+            return found
+    if costs and (wasted := _wasted(planned, cfg, root, earlier)):
         return Measurement(outcome="unmeasured", reason=wasted, source="measured", detected=None)
     with Reporter(planned.spec.label, cfg.workload.sample_unit, console) as report:
         return launcher.run(planned.spec, cfg.instance, root, report)

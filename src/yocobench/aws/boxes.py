@@ -5,14 +5,16 @@ The walk over the zones is our own: botocore would repeat a lack of capacity in 
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError, WaiterError
+from botocore.parsers import ResponseParserError
 
 from yocobench.aws import session
 from yocobench.aws.launch_plan import LaunchPlan
@@ -64,10 +66,18 @@ class NotStarted:
     tried: tuple[str, ...]
 
 
-def start(plan: LaunchPlan, entry: Entry, user_data: str, asking: Callable[[], None]) -> Started | NotStarted:
+def start(
+    plan: LaunchPlan,
+    entry: Entry,
+    user_data: str,
+    asking: Callable[[], None],
+    refused: Callable[[], None] = lambda: None,
+) -> Started | NotStarted:
     """RunInstances, zone after zone. Raises AwsError for what the user must mend: credentials, permissions.
 
-    `asking` is called before each request: a client that is killed after it may have a box.
+    `asking` is called before each request: a client that is killed after it may have a box. `refused` is called when
+    AWS has said no to all requests so far: there is none for sure. After an answer that was lost it never is, and no
+    further zone is asked: its box may come beside one that nobody has seen yet.
     """
     ec2 = session.client("ec2", plan.region, max_attempts=1)
     tried: list[str] = []
@@ -75,39 +85,71 @@ def start(plan: LaunchPlan, entry: Entry, user_data: str, asking: Callable[[], N
     for zone, subnet_id in plan.zones:
         try:
             answer = _ask(ec2, _request(plan, entry, user_data, zone, subnet_id), asking)
-        except ClientError as error:
-            code = str(error.response["Error"]["Code"])
+        except (BotoCoreError, ResponseParserError, RuntimeError) as error:  # the last: credentials that have expired
+            raise session.translate(error, f"start {plan.instance_type}") from error
+        if isinstance(answer, _No):
+            if answer.is_sure:
+                refused()
+            code = _code(answer.error)
             codes.append(code)
             tried.append(f"{zone} at {now():%H:%M:%S}Z: {code}")
-            if code in _NO_CAPACITY | _NOT_IN_ZONE:
+            if code in _NO_CAPACITY | _NOT_IN_ZONE and answer.is_sure:
                 continue
-            return _refusal(plan, error, code, tuple(tried))
-        except (BotoCoreError, RuntimeError) as error:  # the latter: credentials that have expired
-            raise session.translate(error, f"start {plan.instance_type}") from error
-        box = answer["Instances"][0]
+            return _refusal(plan, answer.error, code, tuple(tried))
         tried.append(f"{zone} at {now():%H:%M:%S}Z: started")
-        return Started(box["InstanceId"], zone, box["LaunchTime"], tuple(tried))
+        return Started(answer["InstanceId"], zone, answer["LaunchTime"], tuple(tried))
     walked = "; ".join(tried)
     if codes and set(codes) <= _NOT_IN_ZONE:
         return NotStarted("excluded", f"{plan.instance_type} is not offered: {walked}", tuple(tried))
     return NotStarted("unavailable", f"no capacity for {plan.instance_type}: {walked}", tuple(tried))
 
 
-def _ask(ec2: Any, request: dict[str, Any], asking: Callable[[], None]) -> dict[str, Any]:
-    """Send it; the client token makes sending it again safe."""
+@dataclass(frozen=True)
+class _No:
+    """AWS's last word, which is no box."""
+
+    error: ClientError
+    is_sure: bool
+    """False: an answer to the same request was lost, or a fault of AWS's own; it may have started a box."""
+
+
+def _ask(ec2: Any, request: dict[str, Any], asking: Callable[[], None]) -> dict[str, Any] | _No:
+    """Send it, and give the box; the client token makes sending it again safe. Raises botocore's errors."""
+    is_sure = True
     for pause_s in (*RETRIES_S, None):
         asking()
         try:
-            answer: dict[str, Any] = ec2.run_instances(**request)
-            return answer
+            if boxes := ec2.run_instances(**request).get("Instances"):
+                box: dict[str, Any] = boxes[0]
+                return box
+            raise ResponseParserError("no instance in it")  # well formed, and a proxy's page
         except ClientError as error:
-            if pause_s is None or error.response["Error"]["Code"] not in _AGAIN:
-                raise
-        except (HTTPClientError, ConnectionError):
+            is_sure = is_sure and _is_refusal(error)
+            if pause_s is None or not (_code(error) in _AGAIN or _is_foreign(error)):
+                return _No(error, is_sure)
+        except (HTTPClientError, ConnectionError, ResponseParserError):
+            is_sure = False
             if pause_s is None:
                 raise
         time.sleep(pause_s)
     raise AssertionError
+
+
+def _code(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def _is_foreign(error: ClientError) -> bool:
+    """Not EC2's own words: botocore gives the HTTP status, or nothing, as the code of somebody else's page."""
+    return not _code(error) or _code(error).isdigit()
+
+
+def _is_refusal(error: ClientError) -> bool:
+    """Did EC2 itself say no? Some of its refusals come with a status of 5xx: capacity, throttling."""
+    if _is_foreign(error) or _code(error) in _FAULT:
+        return False
+    is_known = _code(error) in _NO_CAPACITY | session.THROTTLING
+    return is_known or error.response["ResponseMetadata"]["HTTPStatusCode"] < 500
 
 
 def _refusal(plan: LaunchPlan, error: ClientError, code: str, tried: tuple[str, ...]) -> NotStarted:
@@ -119,7 +161,7 @@ def _refusal(plan: LaunchPlan, error: ClientError, code: str, tried: tuple[str, 
         return NotStarted("excluded", f"EC2 no longer knows {plan.instance_type} ({zone}): {said}", tried)
     if code.startswith("InvalidAMIID"):
         return NotStarted("unavailable", f"image {plan.image_id} is gone ({zone}): {said}", tried)
-    if code in _ACCOUNT or code in _AGAIN:
+    if code in _ACCOUNT | _AGAIN | _NO_CAPACITY | _NOT_IN_ZONE or _is_foreign(error):
         return NotStarted("unavailable", f"AWS did not start it ({zone}): {said}", tried)
     raise session.translate(error, f"start {plan.instance_type} in {plan.region}") from error
 
@@ -199,16 +241,32 @@ def describe(region: str, instance_id: str) -> dict[str, Any] | None:
     return found
 
 
+def ask_to_end(region: str, instance_id: str) -> None:
+    """TerminateInstances, without a wait. Raises AwsError.
+
+    A call for each box: of several in one, a box that EC2 refuses to end would spare the others.
+    """
+    with _ending([instance_id]):
+        session.client("ec2", region).terminate_instances(InstanceIds=[instance_id])
+
+
 def terminate(region: str, instance_ids: list[str], wait_s: float = 600.0) -> None:
     """End these boxes and wait until EC2 says that they are terminated. Raises AwsError when it does not."""
     if not instance_ids:
         return
-    with session.asking(f"terminate {', '.join(instance_ids)}"):
+    with _ending(instance_ids):
         ec2 = session.client("ec2", region)
+        ec2.terminate_instances(InstanceIds=instance_ids)
+        waiter = ec2.get_waiter("instance_terminated")
+        waiter.wait(InstanceIds=instance_ids, WaiterConfig={"Delay": 5, "MaxAttempts": max(1, int(wait_s / 5))})
+
+
+@contextlib.contextmanager
+def _ending(instance_ids: list[str]) -> Iterator[None]:
+    """A box that EC2 has forgotten has ended. Raises AwsError for anything else."""
+    with session.asking(f"terminate {', '.join(instance_ids)}"):
         try:
-            ec2.terminate_instances(InstanceIds=instance_ids)
-            waiter = ec2.get_waiter("instance_terminated")
-            waiter.wait(InstanceIds=instance_ids, WaiterConfig={"Delay": 5, "MaxAttempts": max(1, int(wait_s / 5))})
+            yield
         except (ClientError, WaiterError) as error:
             if "InvalidInstanceID.NotFound" not in str(error):
                 raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import time
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -70,37 +71,77 @@ def _metered(entry: Entry, found: list[dict[str, Any]], asked: bool) -> Entry:
     )
 
 
+class Unfinished(session.AwsError):
+    """A sweep that met obstacles, after it did all else: `done` is what it did, `errors` what it met."""
+
+    def __init__(self, done: list[str], errors: list[str]) -> None:
+        super().__init__("; ".join(errors))
+        self.done, self.errors = done, errors
+
+
 def sweep(ledger: Ledger, region: str, everything: bool = False) -> list[str]:
     """End every box of the project in the region that is past its time (or simply every one), one line for each.
 
-    Then settle what this ledger holds open without a box and without a living client. Raises AwsError.
+    Then settle what this ledger holds open without a box and without a living client. All are asked to end before one
+    is waited for: the others are billed meanwhile. Raises AwsError where EC2 lists no boxes, and Unfinished at the end.
     """
-    lines = []
-    ours = {entry.run_id: entry for entry in ledger.entries() if entry.region == region and entry.state != "closed"}
-    found = boxes.find(region)
-    for box in found:
-        tags = {tag["Key"]: tag["Value"] for tag in box.get("Tags", [])}
-        expires_at = _expiry(tags.get("expires-at", ""), box["LaunchTime"])
-        entry = ours.get(tags.get("run-id", ""))
-        if not everything and now() <= expires_at:
-            continue
-        why = "reaped on request" if everything else f"reaped: expired at {expires_at:%Y-%m-%d %H:%M}Z"
-        if entry is not None:
-            ours.pop(entry.run_id)
-            end(ledger, ledger.reread(entry), why)
-        else:
-            boxes.terminate(region, [box["InstanceId"]])
-        lines.append(f"{box['InstanceId']} {box['InstanceType']} ({tags.get('Name', 'no name')}): {why}")
-    alive = {tag["Value"] for box in found for tag in box.get("Tags", []) if tag["Key"] == "run-id"}
+    entries, errors = ledger.readable()
+    ours = {entry.run_id: entry for entry in entries if entry.region == region and entry.state != "closed"}
+    found, done = boxes.find(region), []
+    due = [(box, why) for box in found if (why := _why_due(box, everything))]
+    asked = [_tried(errors, _named(box), boxes.ask_to_end, region, box["InstanceId"]) for box, _ in due]
+    for (box, why), is_ending in zip(due, asked, strict=True):
+        entry = ours.pop(_tags(box).get("run-id", ""), None)
+        if is_ending and _tried(errors, _named(box), _see_ended, ledger, region, box, entry, why):
+            done.append(f"{_named(box)}: {why}")
+    alive = {_tags(box).get("run-id") for box in found}
     for seen in ours.values():
-        if seen.run_id in alive:
-            continue
-        with ledger.cell_if_free(seen.cell_key) as is_free:
-            entry = ledger.reread(seen)  # since it was read its client may have ended the box, and closed it
-            if is_free and entry.state not in ("ended", "closed"):
-                after = end(ledger, entry, "its client is gone")
-                lines.append(f"{entry.run_id} ({entry.label}): no box, entry {after.state}")
-    return lines
+        if seen.run_id not in alive:
+            _tried(errors, f"{seen.run_id} ({seen.label})", _settle, ledger, seen, done)
+    if errors:
+        raise Unfinished(done, errors)
+    return done
+
+
+def _tried(errors: list[str], name: str, step: Callable[..., None], *args: Any) -> bool:
+    """Take the step; what hinders it is noted under that name, for it must not hinder the next one."""
+    try:
+        step(*args)
+    except (ValueError, OSError) as error:  # the entry cannot be read again, or AwsError
+        errors.append(f"{name}: {error}")
+        return False
+    return True
+
+
+def _see_ended(ledger: Ledger, region: str, box: dict[str, Any], entry: Entry | None, why: str) -> None:
+    if entry is not None and (entry := ledger.reread(entry)).state != "closed":
+        end(ledger, entry, why)
+    else:
+        boxes.terminate(region, [box["InstanceId"]])
+
+
+def _settle(ledger: Ledger, seen: Entry, done: list[str]) -> None:
+    with ledger.cell_if_free(seen.cell_key) as is_free:
+        entry = ledger.reread(seen)  # since it was read its client may have ended the box, and closed it
+        if is_free and entry.state not in ("ended", "closed"):
+            after = end(ledger, entry, "its client is gone")
+            done.append(f"{entry.run_id} ({entry.label}): no box, entry {after.state}")
+
+
+def _why_due(box: dict[str, Any], everything: bool) -> str:
+    """Why the box is to be ended; empty: it is not."""
+    expires_at = _expiry(_tags(box).get("expires-at", ""), box["LaunchTime"])
+    if everything:
+        return "reaped on request"
+    return f"reaped: expired at {expires_at:%Y-%m-%d %H:%M}Z" if now() > expires_at else ""
+
+
+def _named(box: dict[str, Any]) -> str:
+    return f"{box['InstanceId']} {box['InstanceType']} ({_tags(box).get('Name', 'no name')})"
+
+
+def _tags(box: dict[str, Any]) -> dict[str, str]:
+    return {tag["Key"]: tag["Value"] for tag in box.get("Tags", [])}
 
 
 def _expiry(tag: str, launched_at: dt.datetime) -> dt.datetime:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
@@ -33,6 +33,8 @@ State = Literal[
 
 HOLDING = ("intended", "asked", "running")
 """States in which the worst case counts, whenever it was reserved."""
+OUT = ("asked", "running")
+"""States in which a box may exist."""
 
 
 class OverCap(Exception):
@@ -109,9 +111,26 @@ class Ledger:
         """All entries, oldest first. Raises ValueError naming a damaged file."""
         return [self._read(path) for path in sorted(self.folder.glob("*.json"))]
 
+    def readable(self) -> tuple[list[Entry], list[str]]:
+        """The entries that can be read, oldest first, and what is wrong with the other files.
+
+        For who ends boxes or tells of them. Where money is counted an entry that cannot be read may stand for some.
+        """
+        good, damaged = [], []
+        for path in sorted(self.folder.glob("*.json")):
+            try:
+                good.append(self._read(path))
+            except (ValueError, OSError) as error:
+                damaged.append(str(error))
+        return good, damaged
+
     def open_entries(self, cell_key: str) -> list[Entry]:
         """The cell's entries that still need something done."""
         return [entry for entry in self.entries() if entry.cell_key == cell_key and entry.state != "closed"]
+
+    def unfollowed(self, entries: Iterable[Entry]) -> list[Entry]:
+        """Of these, what a dead client left: a box may exist, and no process on this machine is busy with its cell."""
+        return [entry for entry in entries if entry.state in OUT and not self.held(entry.cell_key)]
 
     def put(self, entry: Entry) -> Entry:
         """Write the entry, in one step."""
@@ -190,9 +209,10 @@ class Ledger:
 
     def _read(self, path: Path) -> Entry:
         try:
-            return Entry.model_validate_json(path.read_text())
+            return Entry.model_validate_json(path.read_bytes())
         except ValidationError as error:
             raise ValueError(
                 f"{path}: not a ledger entry ({error.errors()[0]['msg']}). It may stand for a box that runs: "
-                "`python -m yocobench.reap --all` ends every box; then remove the file"
+                "`python -m yocobench.reap --all` ends every box (of params.yaml's region; --region names another); "
+                "then remove the file"
             ) from None

@@ -48,5 +48,15 @@ class Launcher(ABC):
         """Is there something of an earlier run of the cell, paid for and not recorded yet, that `run` would give?"""
         return False
 
+    def left(self, spec: CellSpec, root: Path) -> bool:
+        """May something of the cell still run, and be paid for, that nobody follows? Then `waits` is true as well."""
+        return False
+
+    def collect(
+        self, spec: CellSpec, instance: Instance, root: Path, report: Callable[[Progress], None]
+    ) -> Measurement | None:
+        """What `run` gives where `waits` is true, and nothing new is started: null where it turns out to be gone."""
+        return self.run(spec, instance, root, report)
+
     def recorded(self) -> None:  # noqa: B027 (nothing to do, for most)
         """The receipt of the last `run` is on disk: forget whatever was kept to be able to give it again."""

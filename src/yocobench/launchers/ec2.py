@@ -42,16 +42,39 @@ class Ec2Launcher(Launcher):
         """See Launcher.run. Raises ValueError and AwsError (an OSError) for what the user must mend first."""
         if instance.detect:  # this machine, which calibrates the estimates: nothing to launch
             return self._here.run(spec, instance, root, report)
+
+        def reserve(ledger: Ledger) -> tuple[Entry, LaunchPlan, str] | Measurement:
+            return self._reserve(spec, instance, root, ledger, report)
+
+        measurement = self._measured(spec, instance, root, report, reserve)
+        assert measurement is not None
+        return measurement
+
+    def collect(
+        self, spec: CellSpec, instance: Instance, root: Path, report: Callable[[Progress], None]
+    ) -> Measurement | None:
+        """See Launcher.collect."""
+        return self._measured(spec, instance, root, report, lambda _: None)
+
+    def _measured(
+        self,
+        spec: CellSpec,
+        instance: Instance,
+        root: Path,
+        report: Callable[[Progress], None],
+        reserve: Callable[[Ledger], tuple[Entry, LaunchPlan, str] | Measurement | None],
+    ) -> Measurement | None:
+        """`reserve`: asked where no earlier box is left; null: then nothing is started."""
         ledger = Ledger(root)
         with ledger.cell(spec.key), _signals() as hold_signals:
             try:
                 entry = resumable(ledger, spec)
-                planned = self._reserve(spec, instance, root, ledger, report) if entry is None else None
+                planned = reserve(ledger) if entry is None else None
             except KeyboardInterrupt:
                 return nothing("interrupted", "interrupted before anything was started")
             except NotWanted as why:
                 return nothing("unmeasured", str(why))
-            if isinstance(planned, Measurement):
+            if isinstance(planned, Measurement) or (entry is None and planned is None):
                 return planned
             cell = BoxRun(self.settings, spec, ledger, report, hold_signals)
             if planned is not None:
@@ -71,9 +94,14 @@ class Ec2Launcher(Launcher):
         return self._here.in_turn([one for one in cells if one[1].detect], root, show)
 
     def waits(self, spec: CellSpec, root: Path) -> bool:
-        """A box that has ended, with its receipt or its outcome; or this machine has measured."""
+        """A box that has ended, with its receipt or its outcome; a dead client's box; or this machine has measured."""
         ended = any(entry.state == "ended" for entry in Ledger(root).open_entries(spec.key))
-        return ended or self._here.waits(spec, root)
+        return ended or self.left(spec, root) or self._here.waits(spec, root)
+
+    def left(self, spec: CellSpec, root: Path) -> bool:
+        """A box whose client is dead. One that a living process follows is left to that."""
+        ledger = Ledger(root)
+        return bool(ledger.unfollowed(ledger.open_entries(spec.key)))
 
     def recorded(self) -> None:
         """The receipt is on disk: the copy in S3, or the outcome in the ledger, need not be taken again."""

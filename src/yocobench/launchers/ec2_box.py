@@ -60,15 +60,14 @@ class BoxRun:
                 # Anew for each zone and each retry: a whole walk may take longer than a box takes to be listed.
                 self.entry = self.ledger.put(timed.with_(state="asked", asked_at=now()))
 
-            try:
-                started = boxes.start(plan, timed, script, asking)
-            except (session.Denied, session.NoCredentials):
-                self.entry = self.ledger.put(timed)  # refused for sure: there is no box to wait for
-                raise
-            if isinstance(started, boxes.NotStarted):
-                self.entry = self.ledger.put(timed.with_(tried=started.tried))
-                return nothing(started.outcome, started.reason), None
+            def refused() -> None:
+                self.entry = self.ledger.put(timed)  # there is no box to wait for
+
+            started = boxes.start(plan, timed, script, asking, refused)
             assert self.entry is not None
+            if isinstance(started, boxes.NotStarted):
+                self.entry = self.ledger.put(self.entry.with_(tried=started.tried))
+                return nothing(started.outcome, started.reason), None
             self.entry = self.ledger.put(
                 self.entry.with_(
                     state="running",
