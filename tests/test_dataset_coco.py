@@ -5,6 +5,7 @@ from PIL import Image
 
 from dataset_cases import QUIET, write_coco
 from dataset_cases import image_params as params
+from yocobench.bench.data.jpeg import decode
 from yocobench.datasets import images
 
 
@@ -115,6 +116,18 @@ def test_damaged_images_are_all_named_and_nothing_is_left(tmp_path):
     assert "3.jpg is PNG, not JPEG" in message
     assert "4.jpg is 30 x 40 pixels; its annotation says 40 x 30" in message
     assert list((tmp_path / "data").iterdir()) == []
+
+
+def test_a_phones_jpeg_with_a_second_image_behind_it_is_taken_and_its_first_is_what_the_loader_sees(tmp_path):
+    own = write_coco(tmp_path / "own")
+    red, preview = Image.new("RGB", (40, 30), (250, 0, 0)), Image.new("RGB", (20, 10), (0, 0, 250))
+    red.save(own / "images" / "1.jpg", "MPO", save_all=True, append_images=[preview])
+    with Image.open(own / "images" / "1.jpg") as opened:
+        assert (opened.format, opened.n_frames) == ("MPO", 2)
+    images.build(params(own), tmp_path / "out", QUIET)
+    pixels = decode(tmp_path / "out" / "images" / "1.jpg")
+    assert pixels.shape == (30, 40, 3)
+    assert (pixels.mean(axis=(0, 1)) // 100).tolist() == [2, 0, 0]
 
 
 def test_an_image_that_is_no_image_is_named(tmp_path):

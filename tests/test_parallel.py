@@ -238,3 +238,31 @@ def test_two_boxes_meet_at_the_rendezvous_and_one_has_the_numbers(tmp_path: Path
     command = [sys.executable, "-c", code, str(tmp_path / "cell.json"), meeting]
     boxes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     assert sorted(box.communicate(timeout=100)[0].strip() for box in boxes) == ["ok", "unmeasured"]
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        (
+            "nowhere.invalid:29400",
+            r"nowhere.invalid:29400 was not reached from this box: .*; name one of the boxes, by an",
+        ),
+        (
+            "localhost:{free}",
+            r"localhost:\d+: not all launcher.boxes \(2\) came within 5 s \(protocol.timeout_s\); run",
+        ),
+    ],
+    ids=["no such place", "alone"],
+)
+def test_boxes_that_do_not_meet_are_one_line(place: str, said: str):
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        meeting = place.format(free=free.getsockname()[1])
+    # The launcher's own limit is the same one, and would be first: the agent gets its 5 s of it.
+    launcher = LocalLauncher(boxes=2, rendezvous=meeting)
+    cell = group(protocol=ONE)
+    entry = launcher._entry
+    launcher._entry = lambda spec, number: [*entry(spec, number), "--join-timeout", "5"]
+    with pytest.raises(ValueError, match=rf"^launcher.rendezvous {said}[^\n]*$") as caught:
+        launcher._measure(cell, Path.cwd(), None, lambda progress: None)
+    assert str(caught.value).count("\n") == 0

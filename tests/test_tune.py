@@ -171,6 +171,20 @@ def test_an_earlier_winner_is_the_second_trial_if_its_values_are_still_tried():
     assert world.asked == [Settings(micro_batch_size=8, threads=2), Settings(micro_batch_size=4, threads=1)]
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_an_earlier_winner_is_the_second_trial_also_where_a_default_is_null(seed):
+    space = {"micro_batch_size": [16, 8, 4], "num_workers": [None, 0, 1, 2, 4]}
+    asked = []
+
+    def measure(chosen):
+        asked.append(chosen)
+        return None, run_at(100)
+
+    found = Search(space, seed, 60, clock=lambda: 10.0 * len(asked))  # a third trial leaves no time
+    found.run(measure, lambda line: None, Settings(micro_batch_size=8))
+    assert asked == [Settings(micro_batch_size=16), Settings(micro_batch_size=8)]
+
+
 @pytest.mark.parametrize(
     ("anew", "wins"),
     [((100, 120, 101, 121), True), ((100, 120, 130, 150), False), ((100, 120, 101, 101), False)],

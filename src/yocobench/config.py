@@ -22,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ValidationError
 
-from yocobench import composition, nearest, plain, sweep, usage
+from yocobench import composition, nearest, plain, stops, sweep, usage
 from yocobench.paths import relative
 from yocobench.schema import Chip, Config, Instance, LauncherConfig, MachineImages, Study, Subset, WorkloadConfig
 
@@ -127,7 +127,7 @@ def stage(main: Callable[[Config], int | None]) -> Callable[[], None]:
     """Make `main` a command: Hydra's overrides and multirun, and one line instead of a traceback for a user's mistake.
 
     Exit status: what `main` returns (None is 0); 2 for a ValueError or OSError, whose message is printed. A failed job
-    of a multirun is listed when all are done (sweep.py).
+    of a multirun is listed when all are done (sweep.py); Ctrl-C and SIGTERM end a multirun with 130 (stops.py).
     """
 
     @functools.wraps(main)
@@ -144,11 +144,15 @@ def stage(main: Callable[[Config], int | None]) -> Callable[[], None]:
         @hydra.main(version_base=None, config_path=conf, config_name="config")
         @functools.wraps(main)
         def app(raw: DictConfig) -> None:
+            if sweep.stopped():
+                return
+            status = None
             try:
-                cfg = load(raw)
-                for group in _CELL:
-                    _check_named(group, HydraConfig.get().runtime.choices[group], getattr(cfg, group).name)
-                status = main(cfg)
+                with sweep.job():
+                    cfg = load(raw)
+                    for group in _CELL:
+                        _check_named(group, HydraConfig.get().runtime.choices[group], getattr(cfg, group).name)
+                    status = main(cfg)
             except Exception as error:
                 if sweep.running():
                     sweep.record_failure(error)
@@ -164,6 +168,12 @@ def stage(main: Callable[[Config], int | None]) -> Callable[[], None]:
             app()
         except (HydraException, OmegaConfBaseException) as error:
             _fail(ValueError(plain.said(error)))
+        except KeyboardInterrupt:
+            if stops.Stops.current is None:
+                raise
+            stops.end()
+        finally:
+            stops.let_go()
 
     return command
 

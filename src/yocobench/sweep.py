@@ -1,9 +1,14 @@
-"""Hydra multirun: one failed job stops none of the others; failures and scenarios are listed at the end."""
+"""Hydra multirun: one failed job stops none of the others; failures and scenarios are listed at the end.
+
+A signal to the command does stop the others: stops.py.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import traceback
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +17,7 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from yocobench import stops
 from yocobench.paths import relative
 
 FAILURE = "failed.txt"
@@ -26,6 +32,16 @@ def running() -> bool:
 def name() -> str | None:
     """The multirun's folder name; null for a single run."""
     return Path(HydraConfig.get().sweep.dir).name if running() else None
+
+
+def stopped() -> bool:
+    """Is this a job of a multirun that a signal has ended?"""
+    return running() and stops.stopped(Path(HydraConfig.get().sweep.dir))
+
+
+def job() -> AbstractContextManager[None]:
+    """Around one job of a multirun, or a single run: see stops.job."""
+    return stops.job(Path(HydraConfig.get().sweep.dir)) if running() else contextlib.nullcontext()
 
 
 def record_failure(error: BaseException) -> None:
@@ -59,18 +75,28 @@ def _show_scenarios(folder: Path) -> None:
     (Console() if sys.stdout.isatty() else Console(width=tables.PLAIN_COLUMNS)).print(table)
 
 
+def _show_failures(failures: list[Path]) -> None:
+    print(f"\n{len(failures)} job(s) failed, the others are recorded:", file=sys.stderr)
+    for path in failures:
+        overrides, _, reason = path.read_text().partition("\n")
+        print(f"  job {path.parent.name} [{overrides}]: {reason.strip()}", file=sys.stderr)
+
+
 class ListFailures(Callback):
     """conf/config.yaml: hydra.callbacks."""
 
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Ctrl-C and SIGTERM end the sweep from here on."""
+        stops.heed(Path(config.hydra.sweep.dir))
+
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Print every scenario and every failure; exit status 1 if there is a failure."""
+        """Print every scenario and every failure; exit status 130 if it was interrupted, 1 if there is a failure."""
         folder = Path(config.hydra.sweep.dir)
         _show_scenarios(folder)
         failures = sorted(folder.glob(f"*/{FAILURE}"), key=lambda path: int(path.parent.name))
-        if not failures:
-            return
-        print(f"\n{len(failures)} job(s) failed, the others are recorded:", file=sys.stderr)
-        for path in failures:
-            overrides, _, reason = path.read_text().partition("\n")
-            print(f"  job {path.parent.name} [{overrides}]: {reason.strip()}", file=sys.stderr)
-        sys.exit(1)
+        if failures:
+            _show_failures(failures)
+        if stops.stopped(folder):
+            stops.end()
+        if failures:
+            sys.exit(1)

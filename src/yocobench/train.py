@@ -4,9 +4,9 @@
     python -m yocobench.train -m 'instance=glob(*)' subset=smoke          # a sweep: one run in MLflow, cells below
 
 Whatever happens to a run is an outcome in its receipt, with exit status 0. A cell of the study that was measured before
-and cannot be measured now keeps its receipt. Exit status 2: a mistake in the input, explained in one line. Under
-`dvc repro`, Ctrl-C gives 130, so that DVC stops there and measures the cell next time, and a cell that could not run is
-logged by the stage `compare`.
+and cannot be measured now keeps its receipt. Exit status 2: a mistake in the input, explained in one line. Under `dvc
+repro`, Ctrl-C gives 130, so that DVC stops there and measures the cell next time (in a sweep: stops.py), and a cell
+that could not run is logged by the stage `compare`.
 """
 
 from __future__ import annotations

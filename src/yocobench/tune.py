@@ -70,7 +70,8 @@ class Search:
         default = {name: values[0] for name, values in self.space.items()}
         study.enqueue_trial(default)
         if earlier is not None:
-            study.enqueue_trial(earlier.model_dump(exclude_none=True))
+            # Null may be a default (`num_workers: null`): a value left out here would be drawn at random.
+            study.enqueue_trial({name: getattr(earlier, name) for name in self.space})
         size = 1
         for values in self.space.values():
             size *= len(values)

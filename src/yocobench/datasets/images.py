@@ -156,7 +156,8 @@ def _copy_one(source: Path, target: Path, task: tuple[dict[str, Any], tuple[dict
         return f"{name} is empty"
     try:
         with Image.open(io.BytesIO(content)) as opened:
-            if opened.format != "JPEG":
+            # MPO: a phone's JPEG with more behind it (depth, a preview). The first image is the one that is decoded.
+            if opened.format not in ("JPEG", "MPO"):
                 return f"{name} is {opened.format}, not JPEG"
             opened.load()
             size = opened.size
