@@ -1,5 +1,6 @@
 """torch.compile around any workload's loss: when, what is told, and what happens when it fails."""
 
+import os
 import weakref
 from pathlib import Path
 from typing import ClassVar
@@ -197,6 +198,17 @@ def test_an_error_of_the_model_itself_is_raised_as_it_is(tmp_path: Path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("chosen", "kept"), [(None, False), ("/somewhere/of/mine", True)])
+def test_torchs_own_default_is_not_taken_for_the_users_choice(
+    chosen: str | None, kept: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(compiling, "_chosen_cache", chosen)
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "/tmp/torchinductor_of_torch")  # as import torch._dynamo leaves it
+    loss_of([], tmp_path)
+    ours = str(tmp_path.resolve() / compiling.CACHE / hardware.host_id())
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == (chosen if kept else ours)
+
+
 def test_compiled_code_stays_in_the_projects_cache_for_the_next_repeat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     # Three seconds to import: not for every worker that collects this file.
     from torch._dynamo.utils import counters

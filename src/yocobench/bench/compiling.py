@@ -24,6 +24,9 @@ from yocobench.schema import AcceleratorKind
 
 CACHE = Path("mlruns/cache/inductor")
 """Under it one folder a host: compiled code fits the processor that it was made on."""
+CACHE_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
+_chosen_cache = os.environ.get(CACHE_VARIABLE)
+"""The user's own, read before torch is: importing torch._dynamo writes torch's default there, under /tmp."""
 MIN_TRITON_CAPABILITY = (7, 0)
 
 LossFunction = Callable[[nn.Module, Any], Tensor]
@@ -84,7 +87,7 @@ class Loss:
         # Else the trace of a model with an autograd.Function of its own is never kept: 20 s instead of 5 for yoco-lm
         # tiny in each repeat. torch has tests for it and means to make it the default (pytorch#149751).
         config.autograd_cache_allow_custom_autograd_functions = True
-        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(root.resolve() / CACHE / hardware.host_id()))
+        os.environ[CACHE_VARIABLE] = _chosen_cache or str(root.resolve() / CACHE / hardware.host_id())
         events.on_compile_start(self._on_start)
         events.on_compile_end(self._on_end)
         self._function = torch.compile(self._eager, fullgraph=True, dynamic=False, **options)
