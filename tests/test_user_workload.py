@@ -204,7 +204,7 @@ def test_what_a_class_does_wrong_is_one_line_that_names_its_file(name: str, word
 
 @pytest.mark.usefixtures("project")
 def test_a_class_without_its_package_is_asked_for_by_its_whole_name():
-    with pytest.raises(ValueError, match=r"_target_ 'Line' must be package.module.ClassName$"):
+    with pytest.raises(ValueError, match=r"_target_ 'Line': must be package.module.ClassName, there is no module"):
         traces.trace(config(_target_="Line"), 2, low_precision=False)
 
 

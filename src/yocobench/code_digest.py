@@ -19,18 +19,15 @@ def code_md5(workload: WorkloadConfig) -> str:
     """
     md5 = hashlib.md5(_bench(), usedforsecurity=False)
     module = workload.target.rpartition(".")[0]
-    if not module:
-        raise ValueError(
-            f"conf/workload/{workload.name}.yaml: _target_ {workload.target!r} must be package.module.ClassName"
-        )
     if not module.startswith("yocobench.bench."):
         try:
-            found = importlib.util.find_spec(module)
+            found = importlib.util.find_spec(module) if module else None
         except (ImportError, ValueError):
             found = None
         if found is None or found.origin is None or not Path(found.origin).is_file():
+            what = f"no module {module!r}" if module else "must be package.module.ClassName, there is no module in it"
             raise ValueError(
-                f"conf/workload/{workload.name}.yaml: _target_ {workload.target!r}: no module {module!r}; "
+                f"conf/workload/{workload.name}.yaml: _target_ {workload.target!r}: {what}; "
                 "install its package into this environment, or set PYTHONPATH to its folder"
             )
         md5.update(Path(found.origin).read_bytes())
