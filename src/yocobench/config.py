@@ -49,8 +49,7 @@ def root() -> Path:
 
 def names(group: str) -> list[str]:
     """The files of a config group, without suffix."""
-    files = (root() / "conf" / group).glob("*.yaml")
-    return sorted(path.name.removesuffix(".yaml") for path in files if not path.name.startswith("."))
+    return sorted(path.name.removesuffix(".yaml") for path in (root() / "conf" / group).glob("[!.]*.yaml"))
 
 
 def load(raw: DictConfig) -> Config:

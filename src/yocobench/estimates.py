@@ -9,7 +9,7 @@ from yocobench import receipt
 from yocobench.bench.statistics import throughput
 from yocobench.candidates import Estimator
 from yocobench.estimate import calibrate, check, estimator
-from yocobench.estimate.calibration import Calibration, settled
+from yocobench.estimate.calibration import Calibration, good_repeats
 from yocobench.evidence import Evidence
 from yocobench.receipt import Receipt
 from yocobench.schema import WorkloadConfig
@@ -63,9 +63,8 @@ def checks(root: Path, known: Calibration) -> list[Checked]:
 
 def _checked(one: check.Check, of: Receipt) -> Checked:
     """Against the mean of the repeats' rates once settled, which is the rate that a decision states of the cell."""
-    repeats = of.measurement.repeats
-    good = [throughput(settled(repeat)) for repeat in repeats if repeat.outcome == "ok" and repeat.step_times_s]
-    rates = Rates(statistics.fmean(good), one.est_samples_per_second, *one.est_interval)
+    measured = statistics.fmean(map(throughput, good_repeats(of.measurement)))
+    rates = Rates(measured, one.est_samples_per_second, *one.est_interval)
     return Checked(one.workload, one.instance, rates, one.calibrated_on, of.spec.workload.sample_unit)
 
 

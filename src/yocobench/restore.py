@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from yocobench import config, receipt, usage
-from yocobench.paths import relative
+from yocobench.paths import first_line, relative
 from yocobench.tracking import Store, StoreError, open_store
 
 
@@ -37,8 +37,7 @@ def restore(root: Path, store: Store | None = None, more: Sequence[str] = ()) ->
         except StoreError:
             raise
         except Exception as error:  # a bug of ours or MLflow's with this one: it must not keep the others away
-            said = next(iter(str(error).strip().splitlines()), type(error).__name__)
-            problems.append(f"{relative(path)}: not logged: {type(error).__name__}: {said}")
+            problems.append(f"{relative(path)}: not logged: {type(error).__name__}: {first_line(error)}")
             continue
         good += 1
     return good, problems

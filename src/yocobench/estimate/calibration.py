@@ -102,8 +102,12 @@ class Calibration(Frozen):
         return self.model_copy(update=kept)
 
 
-def settled(repeat: RepeatResult) -> RepeatResult:
-    """The repeat without the steps before its step times settled, as a decision reckons with it (evidence.py)."""
+def good_repeats(measurement: Measurement) -> list[RepeatResult]:
+    """The repeats that have a number, each from where its step times settled, as a decision reckons (evidence.py)."""
+    return [_settled(one) for one in measurement.repeats if one.outcome == "ok" and one.step_times_s]
+
+
+def _settled(repeat: RepeatResult) -> RepeatResult:
     found = trends(repeat.step_times_s)
     at = found[-1].at_step if found else 0
     return repeat.model_copy(update={"step_times_s": repeat.step_times_s[at:], "data_wait_s": repeat.data_wait_s[at:]})
@@ -114,7 +118,7 @@ def measured_step_s(measurement: Measurement) -> tuple[float, float, float] | No
 
     The mean of the repeats' means, once settled; its half width from their spread (Student's t).
     """
-    good = [settled(r) for r in measurement.repeats if r.outcome == "ok" and r.step_times_s]
+    good = good_repeats(measurement)
     if not good:
         return None
     means = [sum(r.step_times_s) / len(r.step_times_s) for r in good]

@@ -131,8 +131,8 @@ def _added(device: Device) -> list[float]:
 def halves(table: Mapping[Distance, float], near: Distance) -> dict[Distance, float]:
     """Half of a pair's variance at a distance, by the distance at which each part of it comes in."""
     levels = ORDER[: ORDER.index(near) + 1]
-    halves = [0.0, *(table[level] ** 2 / 2 for level in levels)]
-    return {level: after - before for level, (before, after) in zip(levels, pairwise(halves), strict=True)}
+    sums = [0.0, *(table[level] ** 2 / 2 for level in levels)]
+    return {level: after - before for level, (before, after) in zip(levels, pairwise(sums), strict=True)}
 
 
 def _of_device(table: Mapping[Distance, float], near: Distance, device: Device) -> dict[str, float]:

@@ -26,6 +26,7 @@ from yocobench.estimate import workspace
 from yocobench.estimate.alive import Alive, is_condensed, key_of
 from yocobench.estimate.fused import FusedLayers
 from yocobench.estimate.operations import Operation, OperationKind, Trace, merge
+from yocobench.paths import first_line
 
 FLOAT32_UNDER_AUTOCAST = (
     "softmax", "layer_norm", "group_norm", "rms_norm", "nll_loss", "loss", "exp", "log", "pow", "rsqrt", "cumsum",
@@ -76,8 +77,8 @@ def trace_module(
         with nullcontext() if low_precision else workspace.counted(module, counter.alive.hold):
             _run(module, loss_fn, batch, counter)
     except (NotImplementedError, RuntimeError) as error:
-        first = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise ValueError(f"{type(module).__name__} cannot be traced on the meta device: {first}") from error
+        name = type(module).__name__
+        raise ValueError(f"{name} cannot be traced on the meta device: {first_line(error)}") from error
     gradients = [p.grad for p in parameters if p.grad is not None]
     root_bytes, block_bytes = _groups(module)
     batch_bytes = sum(t.nbytes for t in tree_leaves(batch) if isinstance(t, Tensor))

@@ -95,8 +95,10 @@ class Ec2Launcher(Launcher):
 
     def waits(self, spec: CellSpec, root: Path) -> bool:
         """A box that has ended, with its receipt or its outcome; a dead client's box; or this machine has measured."""
-        ended = any(entry.state == "ended" for entry in Ledger(root).open_entries(spec.key))
-        return ended or self.left(spec, root) or self._here.waits(spec, root)
+        ledger = Ledger(root)
+        entries = ledger.open_entries(spec.key)
+        ended = any(entry.state == "ended" for entry in entries)
+        return ended or bool(ledger.unfollowed(entries)) or self._here.waits(spec, root)
 
     def left(self, spec: CellSpec, root: Path) -> bool:
         """A box whose client is dead. One that a living process follows is left to that."""

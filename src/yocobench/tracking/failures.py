@@ -9,6 +9,8 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
+from yocobench.paths import first_line
+
 RESTORE = "python -m yocobench.restore"
 
 
@@ -57,7 +59,7 @@ def _line(error: Exception, uri: str, root: Path) -> str:
             return f"{what.format(store=store, file=file)} `{RESTORE}`"
     # The system's own words are the shortest: "Connection refused", where MLflow wraps it in four lines.
     cause = [error, *(c for c in _causes(error) if isinstance(c, OSError | sqlite3.Error))][-1]
-    first = redact(next(iter(str(cause).strip().splitlines()), type(cause).__name__))[:200]
+    first = redact(first_line(cause))[:200]
     if uri.startswith("sqlite"):
         return f"{store} cannot be used ({first}); afterwards `{RESTORE}`"
     return f"{store} cannot be reached or used ({first}); check MLFLOW_TRACKING_URI, then `{RESTORE}`"
