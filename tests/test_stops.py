@@ -1,5 +1,6 @@
 """A signal in a multirun: what ends, what is kept, with which status. Real signals, in the launchers' own handlers."""
 
+import gc
 import os
 import signal
 import subprocess
@@ -43,8 +44,13 @@ def sweep(monkeypatch, work: Callable[[], None]) -> tuple[list[str], int | None]
 
 
 def send(number: signal.Signals) -> None:
-    os.kill(os.getpid(), number)
-    time.sleep(0.01)  # for the handler
+    """To this thread, and not inside a garbage collection: Hypothesis counts those in a callback, which loses errors."""
+    gc.disable()
+    try:
+        signal.raise_signal(number)
+        time.sleep(0.01)  # for the handler
+    finally:
+        gc.enable()
 
 
 @pytest.mark.usefixtures("project")
