@@ -44,7 +44,7 @@ def sweep(monkeypatch, work: Callable[[], None]) -> tuple[list[str], int | None]
 
 
 def send(number: signal.Signals) -> None:
-    """To this thread, and not inside a garbage collection: Hypothesis counts those in a callback, which loses errors."""
+    """To this thread, outside of garbage collections: Hypothesis counts those in a callback, where an error is lost."""
     gc.disable()
     try:
         signal.raise_signal(number)
