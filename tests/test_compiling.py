@@ -1,12 +1,14 @@
 """torch.compile around any workload's loss: when, what is told, and what happens when it fails."""
 
 import os
+import shutil
 import weakref
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
 import torch
+from filelock import FileLock
 from torch import Tensor, nn
 
 from test_local_launcher import spec
@@ -225,5 +227,40 @@ def test_compiled_code_stays_in_the_projects_cache_for_the_next_repeat(tmp_path:
             hits.append(counters["aot_autograd"]["autograd_cache_hit"])
     assert (trace.warnings, trainer.loss.compiled) == ([], True)
     assert trace.facts["compile_s"] > 0
-    assert any((tmp_path / compiling.CACHE / hardware.host_id()).rglob("*.so"))
+    libraries = list((tmp_path / compiling.CACHE / hardware.host_id()).glob("*/*.so"))
+    assert libraries
+    assert not any(compiling.is_unfinished(library) for library in libraries)
     assert hits == [0, 1]
+
+
+# --- what a killed process leaves in the cache ------------------------------------------------------------------
+
+
+@pytest.fixture
+def library() -> Path:
+    """A shared library, as a linker left it."""
+    return next(Path(torch.__file__).parent.glob("_C.*.so"))
+
+
+def test_a_library_that_was_not_written_to_its_end_is_removed_from_the_cache(tmp_path: Path, library: Path):
+    cache = tmp_path / compiling.CACHE / hardware.host_id()
+    whole, half, header, empty = (cache / f"ab/{name}.main.so" for name in ("whole", "half", "header", "empty"))
+    whole.parent.mkdir(parents=True)
+    shutil.copy(library, whole)
+    half.write_bytes(library.read_bytes()[:4096])
+    header.write_bytes(library.read_bytes()[:50])
+    empty.touch()
+    loss_of([], tmp_path)
+    assert list(cache.glob("*/*.so")) == [whole]
+
+
+def test_a_library_that_another_process_is_writing_stays(tmp_path: Path):
+    written = tmp_path / "ab/key.main.so"
+    written.parent.mkdir()
+    written.touch()
+    (tmp_path / "locks").mkdir()
+    with FileLock(tmp_path / "locks/key.lock"):
+        compiling.discard_unfinished(tmp_path)
+        assert written.exists()
+    compiling.discard_unfinished(tmp_path)
+    assert not written.exists()

@@ -7,15 +7,18 @@ the second repeat and the next cell of the same model find it. Static shapes onl
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import shutil
+import struct
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from filelock import FileLock, Timeout
 from torch import Tensor, nn
 
 from yocobench.bench import hardware
@@ -87,7 +90,9 @@ class Loss:
         # Else the trace of a model with an autograd.Function of its own is never kept: 20 s instead of 5 for yoco-lm
         # tiny in each repeat. torch has tests for it and means to make it the default (pytorch#149751).
         config.autograd_cache_allow_custom_autograd_functions = True
-        os.environ[CACHE_VARIABLE] = _chosen_cache or str(root.resolve() / CACHE / hardware.host_id())
+        cache = _chosen_cache or str(root.resolve() / CACHE / hardware.host_id())
+        os.environ[CACHE_VARIABLE] = cache
+        discard_unfinished(Path(cache))
         events.on_compile_start(self._on_start)
         events.on_compile_end(self._on_end)
         self._function = torch.compile(self._eager, fullgraph=True, dynamic=False, **options)
@@ -117,8 +122,36 @@ class Loss:
         self.num_compilations += 1
 
 
+def discard_unfinished(cache: Path) -> None:
+    """Remove what a process that was killed was still writing there: libraries that end too early.
+
+    inductor loads what it finds: from half a library no model that needs it compiles again, and if the half is
+    inductor's probe of the vector units, all code is scalar from then on, with no word said.
+    """
+    for library in cache.glob("*/*.so"):
+        if is_unfinished(library):
+            lock = FileLock(cache / "locks" / f"{library.name.split('.')[0]}.lock", timeout=0)  # as inductor names it
+            with contextlib.suppress(Timeout), lock:  # held: somebody is writing it now
+                library.unlink(missing_ok=True)
+
+
+def is_unfinished(library: Path) -> bool:
+    """Does this file end before its table of sections, which linkers write last? (elf(5), 64 bits little-endian)."""
+    try:
+        with library.open("rb") as file:
+            header = file.read(64)
+        size = library.stat().st_size
+    except OSError:  # gone meanwhile
+        return False
+    if header[:6] != b"\x7fELF\x02\x01":
+        return header.count(0) == len(header)  # empty, or space that was never filled
+    table, entry_bytes, entries = struct.unpack_from("<40xQ10xHH", header.ljust(64, b"\0"))
+    return not 0 < table <= size - entry_bytes * entries
+
+
 def reason_of(error: BaseException) -> str:
     """One line of an error that compiling raised: its first, and the compiler's own explanation if it gives one."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    first = " ".join(lines[: 2 if lines and lines[0].endswith("raised:") else 1])  # "backend='inductor' raised:"
     said = [line.removeprefix("Explanation: ") for line in lines[1:] if line.startswith("Explanation: ")]
-    return f"{type(error).__name__}: {': '.join([*lines[:1], *said[:1]])}"[:300]
+    return f"{type(error).__name__}: {': '.join([*([first] if first else []), *said[:1]])}"[:300]
