@@ -148,6 +148,11 @@ def test_a_model_that_does_not_compile_is_measured_eagerly(tmp_path: Path):
     assert said.startswith("torch.compile failed, steps ran eagerly: Unsupported: Data-dependent branching: ")
 
 
+def test_the_reason_names_what_the_compiler_raised():
+    error = RuntimeError("backend='inductor' raised:\nCppCompileError: C++ compile error\n\nCommand:\ng++ a.cpp")
+    assert compiling.reason_of(error) == ("RuntimeError: backend='inductor' raised: CppCompileError: C++ compile error")
+
+
 class Alone(Chatty):
     """Knows whether a model that it built before is still there."""
 

@@ -154,4 +154,4 @@ def reason_of(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     first = " ".join(lines[: 2 if lines and lines[0].endswith("raised:") else 1])  # "backend='inductor' raised:"
     said = [line.removeprefix("Explanation: ") for line in lines[1:] if line.startswith("Explanation: ")]
-    return f"{type(error).__name__}: {': '.join([*([first] if first else []), *said[:1]])}"[:300]
+    return f"{type(error).__name__}: {': '.join([first, *said[:1]])}"[:300]
