@@ -192,7 +192,7 @@ def advice(one: Advice) -> str:
 
 
 def no_advice(decision: Decision) -> str:
-    """Why no measurement is advised. Without a choice no saving can be reckoned, but one may show that some type fits."""
+    """Why no measurement is advised. Without a choice it has no saving, but may show that some type fits."""
     if decision.chosen is not None:
         return "No measurement would save more on this job than it costs."
     hopeful = [row.instance for row in decision.rows if row.could_still_win and row.source in wording.ESTIMATES]
