@@ -286,6 +286,9 @@ def test_long_job_lengths_are_words():
     assert wording.samples(7.2e6, "image") == "7.20 million images"
     assert wording.samples(1e9, "token") == "1 billion tokens"
     assert wording.samples(343_123, "image") == "343,000 images"
+    assert wording.samples(999_999_999, "token") == "1 billion tokens"
+    assert wording.samples(999_999, "image") == "1 million images"
+    assert wording.samples(1, "image") == "1 image"
 
 
 def test_long_lists_end_in_a_count():
