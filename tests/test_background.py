@@ -7,6 +7,7 @@ import datetime as dt
 import pytest
 
 from test_candidates import prices, study
+from test_estimate import HOST
 from yocobench import config
 from yocobench.background import background, data, model
 from yocobench.selection.checked import Checked, Rates
@@ -61,3 +62,16 @@ def test_a_missed_check_is_told_with_its_own_workload_only():
     missed = Checked("yoco-det", "local", MISSED, "this host", "image")
     assert of("yoco-det", FRESH, missed).warnings == (missed.warning,)
     assert of("yoco-lm", FRESH, missed).warnings == ()
+
+
+@pytest.mark.parametrize("share", [None, 0.0, 0.05])
+def test_a_quiet_host_and_one_that_was_not_watched_are_no_matter(share):
+    host = HOST.model_copy(update={"taken_share": share})
+    assert background(study(), config.workload("yoco-lm"), prices(), (), FRESH, host).warnings == ()
+
+
+def test_a_host_that_was_busy_during_its_micro_benchmark_is_told_with_how_to_measure_it_anew():
+    host = HOST.model_copy(update={"taken_share": 0.62})
+    [said] = background(study(), config.workload("yoco-lm"), prices(), (), FRESH, host).warnings
+    assert said.startswith("others took 62 % of this machine's CPU time during its micro-benchmark: estimates of CPU")
+    assert "`python -m yocobench.estimate.calibrate` measures it anew" in said

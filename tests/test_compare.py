@@ -18,6 +18,7 @@ import commands
 from conftest import REPOSITORY
 from plan_cases import write_text
 from selection_cases import candidate, terms, without_number
+from yocobench import gathering
 from yocobench.selection import decision as layout
 from yocobench.selection import tables
 from yocobench.selection.decide import decide_workload
@@ -83,6 +84,18 @@ def test_several_scenarios_stand_side_by_side(study: Path):
         ("objective=fastest", "job.deadline_h=3000"): "g4dn.xlarge",
     }
     assert not (study / "results").exists()
+
+
+def test_the_micro_benchmark_of_this_host_matters_only_where_a_cpu_type_is_estimated():
+    def guesses(source: str, *, cpu: bool) -> bool:
+        row = candidate("slow", 100, "0.10", source=source, is_cpu_only=cpu)
+        none = without_number("inf1", "excluded", "cannot train")
+        return gathering.Gathered(terms(), [row, none], {}, []).guesses_cpus
+
+    assert guesses("estimated", cpu=True)
+    assert not guesses("estimated", cpu=False)  # a GPU rests on its own facts
+    assert not guesses("measured", cpu=True)
+    assert not guesses("extrapolated", cpu=True)  # from smaller subsets, on the type itself
 
 
 def test_scenarios_say_what_was_changed_and_what_was_decided():

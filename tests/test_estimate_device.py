@@ -7,6 +7,7 @@ import torch
 
 from test_estimate import HOST
 from yocobench import config
+from yocobench.bench.measurement import HostActivity
 from yocobench.estimate import calibrate, cpus, device, devices
 from yocobench.estimate.constants import FITTED, GEMM_SHARE
 from yocobench.schema import Chip
@@ -169,3 +170,17 @@ def test_the_speed_up_of_all_cores_is_that_of_the_wall_clock_between_one_and_the
     finally:
         torch.set_num_threads(before)
     assert found == pytest.approx(expected, abs=0.2)
+
+
+def test_the_micro_benchmark_keeps_what_others_took_meanwhile(monkeypatch):
+    class Busy:
+        def seen(self) -> HostActivity:
+            return HostActivity(other_share=0.3, steal_share=0.1)
+
+    monkeypatch.setattr(calibrate.activity, "Watch", Busy)
+    monkeypatch.setattr(calibrate, "in_turn", lambda probes: dict.fromkeys(probes, 1e-3))
+    monkeypatch.setattr(calibrate, "_speedup", lambda call, cores: 1.0)
+    found = calibrate.measure("abc", "Test CPU", 2)
+    assert found.taken_share == pytest.approx(0.4)
+    assert found.was_busy
+    assert not HOST.was_busy  # nobody watched

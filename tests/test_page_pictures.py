@@ -56,6 +56,18 @@ def test_each_price_that_decides_has_a_strip(decision):
     ]
 
 
+def test_a_small_change_of_price_reads_as_in_the_sentences():
+    # Of 1.00 USD and an hour each: level at +4.5 %; of equals, where either price changes at all.
+    other, twin = (
+        decide_workload([candidate("a", 1000, "1.00"), candidate("b", 1000, usd)], terms()) for usd in ("1.045", "1.00")
+    )
+    assert "a wins unless its price rises 4.5 %, to 1.04 USD/h: then b wins" in [
+        one.sentence for one in other.sensitivity
+    ]
+    assert strips.price_words(other)[0] == "Price of a: up to +4.5 % a wins, beyond that b wins."
+    assert strips.price_words(twin)[0] == "Price of a: up to +0.0 % a wins, beyond that b wins."
+
+
 def test_a_price_that_never_decides_has_no_strip_unless_it_is_the_chosen_one():
     dear = candidate("dear", 100, "99")
     alone = decide_workload([candidate("slow", 100, "0.10"), dear], terms())

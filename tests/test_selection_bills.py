@@ -76,6 +76,13 @@ def paying_header() -> str:
     return "| instance | on-demand, USD | spot, USD | reserved, USD | Savings Plan, USD |"
 
 
+def test_a_machine_that_nobody_rents_does_not_say_which_prices_are_missing():
+    here = candidate("local", 1000, None, can_be_chosen=False)
+    assert paying.notes(decide_workload([here], terms())) == []
+    priced = candidate("slow", 1000, "1.00", tariffs=TARIFFS)
+    assert paying.notes(decide_workload([here, priced], terms())) == paying.notes(decide_workload([priced], terms()))
+
+
 def test_where_nothing_else_is_priced_the_terminal_says_how_to_learn_it():
     one = decide_workload([candidate("slow", 1000, "1.00", tariffs=TARIFFS[:1])], terms())
     console = Console(width=120, file=io.StringIO(), record=True)

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from selection_cases import DAY, candidate, terms, without_number
-from yocobench.selection import documentation, report, tables, wording
+from yocobench.selection import documentation, page, report, tables, wording
 from yocobench.selection.checked import Checked, Rates
 from yocobench.selection.decide import decide_workload
 from yocobench.selection.decision import Advice, DecisionDocument, dump, load
@@ -136,6 +136,19 @@ def test_the_page_shows_how_estimates_and_smaller_subsets_turned_out(decision):
 def test_the_page_says_when_no_measurement_pays():
     page = report.markdown([decide_workload([candidate("slow", 100, "0.10")], terms())], [])
     assert "No measurement would save more on this job than it costs." in page
+
+
+def test_where_nothing_fits_the_page_does_not_claim_that_no_measurement_pays():
+    rows = [
+        candidate("slow", 100, "0.10"),  # 10 h
+        candidate("guess", 1000, "1.20", spread=1.5, source="estimated"),  # 1 h (0.667 to 1.5)
+    ]
+    close, far = (decide_workload(rows, terms(deadline_h=hours)) for hours in (0.8, 0.5))
+    might = "Nothing meets the limits as far as is known; a measurement of guess might show otherwise."
+    never = "Nothing meets the limits, and no measurement is likely to show otherwise."
+    for one, told in ((close, might), (far, never)):
+        assert report.markdown([one], []).count(f"### Measure next\n\n{told}\n") == 1
+        assert f"<p>{told}</p>" in page.html([one], [])
 
 
 def test_the_page_is_at_most_nine_columns_wide(decision):
@@ -273,6 +286,9 @@ def test_long_job_lengths_are_words():
     assert wording.samples(7.2e6, "image") == "7.20 million images"
     assert wording.samples(1e9, "token") == "1 billion tokens"
     assert wording.samples(343_123, "image") == "343,000 images"
+    assert wording.samples(999_999_999, "token") == "1 billion tokens"
+    assert wording.samples(999_999, "image") == "1 million images"
+    assert wording.samples(1, "image") == "1 image"
 
 
 def test_long_lists_end_in_a_count():

@@ -1,6 +1,6 @@
 """What an answer rests on beside runs and prices, in words: model and data as configured, stale prices, missed checks.
 
-All of it from the configuration, so that none of it can drift from what was run.
+Model and data come from the configuration, so that they cannot drift from what was run.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import PurePath
 
 from yocobench.estimate import memory, traces
+from yocobench.estimate.calibration import HostRates
 from yocobench.pricelist import PriceList
 from yocobench.schema import Study, WorkloadConfig
 from yocobench.selection import wording
@@ -21,9 +22,15 @@ NOT_OF_SIZE = ("learning_rate", "weight_decay", "warmup_steps")
 
 
 def background(
-    study: Study, workload: WorkloadConfig, prices: PriceList, checks: Sequence[Checked], today: dt.date
+    study: Study,
+    workload: WorkloadConfig,
+    prices: PriceList,
+    checks: Sequence[Checked],
+    today: dt.date,
+    host: HostRates | None = None,
 ) -> Background:
-    """Of one workload's decision. `checks`: how the estimates of measured cells turned out, of any workload."""
+    """Of one workload's decision. `checks`: how the estimates of measured cells turned out, of any workload; `host`:
+    its micro-benchmark, where estimates of CPU types lean on it."""
     stale = prices.stale(study, today)
     old = []
     if stale:
@@ -33,13 +40,21 @@ def background(
             f"{study.region} are over {limit} days old, the oldest of {stale[0].as_of}; with AWS credentials "
             "`python -m yocobench.prices` fetches new ones"
         )
+    busy = []
+    if host is not None and host.was_busy:
+        share = wording.percent(host.taken_share or 0.0)
+        busy.append(
+            f"others took {share} of this machine's CPU time during its micro-benchmark: "
+            "estimates of CPU types, and ratios over an estimated baseline, may be off by half; once it is quiet, "
+            "`python -m yocobench.estimate.calibrate` measures it anew"
+        )
     missed = [one.warning for one in checks if one.workload == workload.name and one.warning]
     return Background(
         model=model(workload),
         data=data(study, workload),
         region=study.region,
         stale_prices=tuple(dict.fromkeys(price.instance_type for price in stale)),
-        warnings=(*old, *missed),
+        warnings=(*old, *busy, *missed),
     )
 
 

@@ -34,6 +34,11 @@ class Gathered:
     fits: list[SubsetFit]
     """How well the smaller subsets predicted the largest, by instance type."""
 
+    @property
+    def guesses_cpus(self) -> bool:
+        """Whether a CPU type's rate is estimated, for which this host's micro-benchmark stands."""
+        return any(one.is_cpu_only and one.rate and one.rate.source == "estimated" for one in self.candidates)
+
 
 def gather(
     cfg: Config, root: Path, snapshot: pricelist.PriceList, known: Calibration, what_if: bool = False

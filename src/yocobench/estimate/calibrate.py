@@ -6,7 +6,8 @@ One thread, CPU time, the best of several tries: a busy neighbour distorts it li
 with it does, for seconds at a time. So the probes take turns, in rounds: else one of them has a bad phase all to itself
 (a convolution's share of the product's rate came out as 0.82 and, 20 minutes later, as 0.54 on a shared Zen 3 host;
 in turn, four runs gave 0.63 to 0.78, 2026-11-30). What all cores make of it together is timed by the wall clock, since
-a virtual machine may call two threads of one core two cores: those two numbers want a quiet machine.
+a virtual machine may call two threads of one core two cores: those two numbers want a quiet machine, and what others
+took of this one is kept with them.
 Kept under mlruns/calibration/, one file per host, with its date.
 """
 
@@ -20,7 +21,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from yocobench import config, usage
-from yocobench.bench import hardware
+from yocobench.bench import activity, hardware
 from yocobench.bench.data.manifest import ImagesManifest, read_manifest
 from yocobench.estimate import calibration
 from yocobench.estimate.calibration import Calibration, HostRates
@@ -74,7 +75,7 @@ def measure(host_id: str, cpu_model: str, physical_cores: int) -> HostRates:
     from yocobench.bench.accelerators.cpu import keep_freed_memory
 
     keep_freed_memory()  # as training does
-    before = torch.get_num_threads()
+    before, watch = torch.get_num_threads(), activity.Watch()
     torch.set_num_threads(1)
     try:
         fp32 = {n: _product(n, "float32") for n in GEMM_SIZES}
@@ -103,6 +104,7 @@ def measure(host_id: str, cpu_model: str, physical_cores: int) -> HostRates:
             cache_bytes_per_s=2 * FP32_BYTES * CACHED / least[small],
             dispatch_s=least[_dispatch] / DISPATCHES,
             decode_s_per_megapixel=least[decoding] / (IMAGE_PX**2 / 1e6),
+            taken_share=calibration.taken(watch.seen()),
         )
     finally:
         torch.set_num_threads(before)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import Field, PositiveFloat, ValidationError
 
-from yocobench.bench.measurement import Measurement, RepeatResult
+from yocobench.bench.measurement import HostActivity, Measurement, RepeatResult
 from yocobench.bench.stability import OTHER_SHARE, trends
 from yocobench.bench.statistics import mean_interval
 from yocobench.receipt import write_atomic
@@ -55,6 +55,13 @@ class HostRates(Frozen):
     """One elementwise operation on four numbers."""
     decode_s_per_megapixel: PositiveFloat
     """A JPEG of a photograph's detail to pixels."""
+    taken_share: float | None = None
+    """Of the host's CPU time, what others took meanwhile (`taken`); null: not recorded, as in an older file."""
+
+    @property
+    def was_busy(self) -> bool:
+        """Whether the two speed-ups, timed by the wall clock, are others' doing as well."""
+        return self.taken_share is not None and self.taken_share > OTHER_SHARE
 
 
 class Residual(Frozen):
@@ -135,8 +142,13 @@ def busy_factor(measurement: Measurement) -> float:
     Their share: other processes of the guest and what the host stole, while steps were timed; the good repeats' mean.
     """
     seen = [r.activity for r in measurement.repeats if r.outcome == "ok" and r.activity is not None]
-    taken = sum((one.other_share or 0.0) + (one.steal_share or 0.0) for one in seen) / max(1, len(seen))
-    return 1.0 / (1.0 - min(taken, MAX_TAKEN)) if taken > OTHER_SHARE else 1.0
+    share = sum(map(taken, seen)) / max(1, len(seen))
+    return 1.0 / (1.0 - min(share, MAX_TAKEN)) if share > OTHER_SHARE else 1.0
+
+
+def taken(activity: HostActivity) -> float:
+    """Of the host's CPU time, the share that other processes used and that the hypervisor gave to other guests."""
+    return (activity.other_share or 0.0) + (activity.steal_share or 0.0)
 
 
 def read(path: Path, host_id: str) -> HostRates | None:

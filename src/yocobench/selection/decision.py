@@ -243,7 +243,7 @@ class Decision(Stated):
     sensitivity: tuple[Sensitivity, ...]
     """What would change the answer."""
     measure_next: tuple[Advice, ...]
-    """What to measure, best value first; empty: no measurement is worth its bill."""
+    """What to measure, best value first; empty: no measurement is worth its bill, or nothing fits."""
     warnings: tuple[str, ...]
     """What to keep in mind."""
 

@@ -39,7 +39,8 @@ def notes(decision: Decision) -> list[str]:
 
 
 def _notes(decision: Decision) -> Iterable[str]:
-    every = [row.bills for row in decision.rows if row.bills is not None]
+    # This machine has no price in any region: it tells nothing of what the prices lack.
+    every = [row.bills for row in decision.rows if row.bills is not None and _known(row.bills)]
     missing = [name for way, name in WAYS.items() if not any(_bill(bills, way) for bills in every)]
     if every and missing:
         yield f"Prices not on file for the region: {listed(missing)}. With AWS credentials `{FETCH}` fetches them."

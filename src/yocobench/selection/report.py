@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from yocobench.selection import beside, paying, wording
 from yocobench.selection.checked import Checked
 from yocobench.selection.decision import Advice, Decision, Row, Unranked
-from yocobench.selection.wording import given, number, probability, spread, usd
+from yocobench.selection.wording import given, listed, number, probability, spread, usd
 
 BEGIN = "<!-- decision:begin -->"
 END = "<!-- decision:end -->"
@@ -117,7 +117,7 @@ def _section(decision: Decision) -> str:
         if lines:
             parts += [f"### {title}", "\n".join(f"- {line}" for line in lines)]
     if decision.rows and not decision.measure_next:
-        parts += ["### Measure next", "No measurement would save more on this job than it costs."]
+        parts += ["### Measure next", no_advice(decision)]
     return "\n\n".join(parts)
 
 
@@ -189,6 +189,16 @@ def advice(one: Advice) -> str:
         return f"{one.instance} for {bill}: it has no number, so what that saves is unknown"
     rate = "" if one.regret_removed_per_usd is None else f", ~{number(one.regret_removed_per_usd)} per dollar"
     return f"{name} for {bill}: removes ~{usd(one.regret_removed_usd)} of expected regret{rate}"
+
+
+def no_advice(decision: Decision) -> str:
+    """Why no measurement is advised. Without a choice it has no saving, but may show that some type fits."""
+    if decision.chosen is not None:
+        return "No measurement would save more on this job than it costs."
+    hopeful = [row.instance for row in decision.rows if row.could_still_win and row.source in wording.ESTIMATES]
+    if hopeful:
+        return f"Nothing meets the limits as far as is known; a measurement of {listed(hopeful)} might show otherwise."
+    return "Nothing meets the limits, and no measurement is likely to show otherwise."
 
 
 # --- README -----------------------------------------------------------------------------------------------------

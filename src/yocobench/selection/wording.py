@@ -68,10 +68,11 @@ def probability(value: float, is_open: bool = False) -> str:
 
 def samples(value: float, unit: str) -> str:
     """As in "2.1 million images"."""
+    rounded = float(f"{value:.3g}")  # first: 999,999,999 are a billion, not 1,000 million
     for size, word in ((1e12, " trillion"), (1e9, " billion"), (1e6, " million")):
-        if value >= size:
-            return f"{given(value / size)}{word} {unit}s"
-    return f"{float(f'{value:.3g}'):,.0f} {unit}s"
+        if rounded >= size:
+            return f"{given(rounded / size)}{word} {unit}s"
+    return f"{rounded:,.0f} {unit}{'' if rounded == 1 else 's'}"
 
 
 def listed(names: Sequence[str], most: int = 4) -> str:

@@ -194,6 +194,10 @@ class View:
         """What to measure next, with its bill."""
         return [report.advice(one) for one in decision.measure_next]
 
+    def no_advice(self, decision: Decision) -> str:
+        """Why there is none."""
+        return report.no_advice(decision)
+
     def sort_key(self, value: float | Decimal | None) -> str:
         """What a column is sorted by; unknown goes last."""
         return "" if value is None else repr(float(value))
