@@ -1,10 +1,56 @@
 """The EC2 launcher against a stand-in of AWS over HTTP, with boxes that really run the user-data it wrote."""
 
+import io
+import signal
+import sys
+
+import pytest
+
 from aws_stand_in import aws_account  # noqa: F401
 from ec2_world import World, ec2_world, git_checkout, s3_bucket  # noqa: F401
+from yocobench.launchers import ec2
+from yocobench.telling import Progress
+
+
+class Closed(io.StringIO):
+    """Standard error whose reader is gone."""
+
+    def write(self, text: str) -> int:
+        raise BrokenPipeError
+
+
+class Display(list[Progress]):
+    """A terminal that fails at that phase, or at every one."""
+
+    def __init__(self, failure: BaseException, phase: str = "") -> None:
+        super().__init__()
+        self.failure, self.phase = failure, phase
+
+    def append(self, progress: Progress) -> None:
+        super().append(progress)
+        if self.phase in progress.phase:
+            raise self.failure
 
 
 def test_a_cell_is_measured_on_a_box_and_the_box_is_gone(world: World):
-    measurement = world.run("m5a.large")
-    print(measurement)
-    assert measurement.outcome == "ok"
+    assert world.run("m5a.large").outcome == "ok"
+
+
+@pytest.mark.parametrize(
+    "display",
+    [
+        Display(OSError(28, "No space left on device")),  # of a log file
+        Display(SystemExit(1), "ending the box"),  # rich, where a pipe is closed
+    ],
+)
+def test_what_cannot_be_shown_costs_no_measurement_and_keeps_no_box_alive(world: World, display: Display):
+    world.reports = display
+    assert world.run("m5a.large").outcome == "ok"
+    assert "ending the box" in {progress.phase for progress in display}
+
+
+def test_a_second_ctrl_c_does_not_hinder_the_end_of_a_box_where_nobody_can_be_told(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys, "stderr", Closed())
+    with ec2._signals() as hold:
+        hold()
+        signal.raise_signal(signal.SIGINT)

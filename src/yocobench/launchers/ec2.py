@@ -170,7 +170,8 @@ def _signals() -> Iterator[Callable[[], None]]:
         if not ending_box:
             ending_box = True  # one is enough: what follows it ends the box
             raise KeyboardInterrupt
-        print("the box is being ended; wait, or it must be reaped", file=sys.stderr)
+        with contextlib.suppress(OSError, RuntimeError):  # stderr is gone, or was being written to just now
+            print("the box is being ended; wait, or it must be reaped", file=sys.stderr)
 
     def hold() -> None:
         nonlocal ending_box

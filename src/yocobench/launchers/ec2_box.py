@@ -44,7 +44,8 @@ class BoxRun:
             progress = dataclasses.replace(progress, box=watch.spent(self.entry))
             with contextlib.suppress(OSError):
                 self.ledger.file(self.entry, "now").write_text(progress.text(self.spec.workload.sample_unit))
-        self._show(progress)
+        with contextlib.suppress(OSError):  # a full disk or a terminal that is gone costs no measurement
+            self._show(progress)
 
     def launch(self, entry: Entry, plan: LaunchPlan, instance: Instance, root: Path, commit: str) -> Measurement:
         """Start a box for the entry and follow it."""
@@ -120,7 +121,8 @@ class BoxRun:
         return finished(measurement, self.entry, marker)
 
     def _end(self, entry: Entry, measurement: Measurement) -> Entry:
-        with contextlib.suppress(NotWanted):  # it is being ended already
+        # Nothing may come before the end: it is not wanted (known already), or rich exits, as it does on a closed pipe.
+        with contextlib.suppress(NotWanted, SystemExit):
             self.report(Progress("ending the box", 0, self.spec.protocol.repeats))
         try:
             outcome = None if measurement.outcome in NOT_ITS_END else measurement.outcome
