@@ -3,11 +3,15 @@
 import io
 import signal
 import sys
+from decimal import Decimal
 
 import pytest
 
 from aws_stand_in import aws_account  # noqa: F401
 from ec2_world import World, ec2_world, git_checkout, s3_bucket  # noqa: F401
+from test_ec2_ledger import entry
+from yocobench.aws import ending, session
+from yocobench.aws.ledger import Ledger
 from yocobench.launchers import ec2
 from yocobench.telling import Progress
 
@@ -54,3 +58,19 @@ def test_a_second_ctrl_c_does_not_hinder_the_end_of_a_box_where_nobody_can_be_to
     with ec2._signals() as hold:
         hold()
         signal.raise_signal(signal.SIGINT)
+
+
+def test_a_wait_for_a_place_outlasts_a_network_that_is_away(world: World, monkeypatch: pytest.MonkeyPatch):
+    other = world.ledger.put(entry("other", state="running"))
+    regions: list[str] = []
+
+    def sweep(ledger: Ledger, region: str) -> list[str]:
+        regions.append(region)
+        if len(regions) == 2:
+            raise session.Unreachable("no network")
+        if len(regions) == 3:
+            ledger.put(other.with_(state="closed", cost_usd=Decimal(0)))
+        return []
+
+    monkeypatch.setattr(ending, "sweep", sweep)
+    assert world.run("m5a.large", launch_parallelism=1).outcome == "ok"

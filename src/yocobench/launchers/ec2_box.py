@@ -8,6 +8,7 @@ import datetime as dt
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from yocobench.aws import boxes, delivery, ending, session, watch
 from yocobench.aws.collect import collect, finished
@@ -157,14 +158,14 @@ def resumable(ledger: Ledger, spec: CellSpec) -> Entry | None:
     return chosen
 
 
-def _adopted(ledger: Ledger, entry: Entry, box: dict[str, object]) -> Entry:
+def _adopted(ledger: Ledger, entry: Entry, box: dict[str, Any]) -> Entry:
     """The entry with what EC2 knows of its box: the client may have been killed before it could write that down."""
     if entry.state == "ended":
         return entry
-    placed = box["Placement"]
-    assert isinstance(placed, dict)
-    changes = {"instance_id": box["InstanceId"], "zone": placed["AvailabilityZone"], "launched_at": box["LaunchTime"]}
-    return ledger.put(entry.with_(state="running", **changes))
+    zone = box["Placement"]["AvailabilityZone"]
+    return ledger.put(
+        entry.with_(state="running", instance_id=box["InstanceId"], zone=zone, launched_at=box["LaunchTime"])
+    )
 
 
 def expiry(plan: LaunchPlan) -> dt.datetime:
