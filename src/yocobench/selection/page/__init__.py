@@ -176,7 +176,7 @@ class View:
 
     def first(self, decision: Decision) -> int:
         """How many bills the chart of their parts shows."""
-        return min(pictures.MOST_ROWS, len(strips.lines(decision)))
+        return min(chart.MOST_ROWS, len(strips.lines(decision)))
 
     def job_words(self, decision: Decision) -> str:
         """Who wins at which job length; empty where nothing can be chosen."""
