@@ -23,7 +23,7 @@ NOT_OF_SIZE = ("learning_rate", "weight_decay", "warmup_steps")
 def background(
     study: Study, workload: WorkloadConfig, prices: PriceList, checks: Sequence[Checked], today: dt.date
 ) -> Background:
-    """Of one workload's decision. `checks`: how the estimates of measured cells turned out, of any workload."""
+    """What one workload's decision rests on. `checks`: how estimates of measured cells turned out, of any workload."""
     stale = prices.stale(study, today)
     old = []
     if stale:

@@ -196,8 +196,8 @@ def data_wait_share(evidence: Evidence) -> float | None:
 
 
 def warnings(evidence: Evidence) -> tuple[str, ...]:
-    """What its step times show, worst repeat of each kind; what else used its machine; what its repeats noted; what its
-    recording was of; why it was not measured."""
+    """What to keep in mind about the cell's number: trends in its step times (the worst repeat of each kind), other
+    work on its machine, what its repeats noted, a recording of another cell, a last attempt that got no box."""
     said = []
     everything = seen(evidence)
     for trend in dict.fromkeys(one.found.trend for one in everything):

@@ -50,7 +50,7 @@ class Settings(Frozen):
 
 
 class Tuned(Frozen):
-    """One file."""
+    """What one file says."""
 
     settings: Settings
     workload: dict[str, Any]
@@ -91,7 +91,7 @@ def read(path: Path) -> Tuned | None:
 
 
 def write(found: Tuned, path: Path) -> None:
-    """Raises OSError."""
+    """Write the file. Raises OSError."""
     body = yaml.safe_dump(found.model_dump(mode="json", exclude_none=True, by_alias=True), sort_keys=False)
     write_atomic(path, HEADER + body)
 

@@ -94,7 +94,7 @@ def upload(parts: list[Part], region: str, bucket: str) -> None:
 
 
 def sha256_of(path: Path) -> str:
-    """Of a file's content, in hex."""
+    """The SHA-256 of a file's content, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -124,7 +124,7 @@ class View:
         )
 
     def saved(self, row: Row) -> float | None:
-        """What that column is sorted by."""
+        """What the column of savings is sorted by."""
         return None if row.cost_ratio is None else 1 - row.cost_ratio
 
     def saving(self, row: Row, decision: Decision) -> str:
