@@ -15,7 +15,6 @@ from rich.progress import Progress
 from yocobench import config
 from yocobench.bench.data import ImagesManifest, TextManifest
 from yocobench.datasets import images, text
-from yocobench.launchers.signals import INTERRUPTED_STATUS
 from yocobench.paths import relative
 
 
@@ -39,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         print(f"interrupted: data/{given.kind} was not changed", file=sys.stderr)
-        return INTERRUPTED_STATUS
+        return 130
     print(f"data/{given.kind}: {made}")
     return 0
 
