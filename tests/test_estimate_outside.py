@@ -12,7 +12,7 @@ from yocobench.estimate import outside
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("name: [a\nb: }", r"bad.yaml: line 2, column 2: expected ',' or '\]'"),
+        ("name: [a\nb: }", r"bad.yaml: line 2, column 2: .*expected ',' or '\]'"),
         (K80.replace("240", "${nowhere}"), "bad.yaml: Interpolation key 'nowhere' not found"),
         (K80.replace("kind", "knd"), r"knd: unknown key; did you mean 'kind'\?"),
         ("- a", "bad.yaml: is a list; write keys with values"),
