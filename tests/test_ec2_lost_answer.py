@@ -1,4 +1,4 @@
-"""RunInstances whose answer is lost: AWS may have started a box, whatever it answers later."""
+"""RunInstances whose answer is lost, and a box that EC2 does not know yet: what AWS says next is not to be believed."""
 
 from decimal import Decimal
 from typing import Any
@@ -8,6 +8,7 @@ import pytest
 from aws_stand_in import aws_account  # noqa: F401
 from ec2_world import World, ec2_world, git_checkout, s3_bucket  # noqa: F401
 from test_ec2_again import NOBODY
+from yocobench import reap
 from yocobench.aws import boxes, ending
 from yocobench.aws.ledger import Entry, Ledger
 
@@ -122,3 +123,17 @@ def test_the_ledger_says_at_each_moment_of_the_walk_whether_a_box_may_exist(
     assert states[states.index("asked") :][: len(walk)] == walk
     (entry,) = world.ledger.entries()
     assert (entry.state, entry.cost_usd) == ("closed", Decimal(0))
+
+
+@pytest.mark.parametrize("times", [1, 4])
+def test_a_box_that_ec2_lists_and_does_not_know_yet_is_not_taken_to_have_ended(
+    world: World, capsys: pytest.CaptureFixture[str], times: int
+):
+    world.aws.fail("ec2:TerminateInstances", "InvalidInstanceID.NotFound", times=times)
+    world.boxes.hold.clear()
+    world.run("m5a.large", boot_s=0.1)
+    is_left = times == 4  # it was asked as often
+    assert ("MAY STILL RUN" in capsys.readouterr().err) is is_left
+    assert [entry.state for entry in world.ledger.entries()] == ["running" if is_left else "closed"]
+    assert len(world.boxes.alive()) == is_left
+    assert reap.main(["--all"]) == 0

@@ -85,6 +85,16 @@ def test_an_entry_that_cannot_be_read_keeps_reap_from_nothing_and_still_stands_f
     assert reap.main(["--all"]) == 0
 
 
+def test_of_one_region_only_its_boxes_are_listed(ledger: Ledger, capsys: pytest.CaptureFixture[str]):
+    ledger.put(entry("a"))
+    ledger.put(entry("b", region="us-west-2"))
+    assert reap.main(["--list", "--region", "us-west-2"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "toy-smoke-m5a.large: us-west-2, reserved (no client: the cell's next run collects it)",
+        "1 box(es), 0.80 USD spent or reserved in the last 24 h",  # in all regions: so is the cap
+    ]
+
+
 def test_every_box_that_is_due_is_asked_to_end_before_one_is_waited_for_or_settled(
     aws: Aws, ledger: Ledger, capsys: pytest.CaptureFixture[str]
 ):

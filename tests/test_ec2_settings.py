@@ -1,11 +1,13 @@
-"""conf/launcher/ec2.yaml: what ships, what is refused, and the word that lets boxes start."""
+"""conf/launcher/ec2.yaml: what ships, what is refused, and the word that lets boxes start. And what code is sent."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
 
 from yocobench import config
+from yocobench.aws import bundle
 from yocobench.launchers import build_launcher
 
 
@@ -30,3 +32,12 @@ def test_the_launcher_is_confirmed_by_the_word_that_the_plan_names(project: Path
         words = ["launcher=ec2", "launcher.confirm=true", "launcher.bucket=mine"]
         cfg = config.load(compose("config", words))
     assert build_launcher(cfg.launcher).parallelism == 4
+
+
+def test_a_checkout_without_a_commit_is_refused_in_gits_own_words(project: Path):
+    (project / "src").mkdir()
+    (project / "src/new.py").touch()
+    for words in (["init", "--quiet"], ["add", "src"]):
+        subprocess.run(["git", *words], cwd=project, check=True)
+    with pytest.raises(ValueError, match=r"stash create` failed: .*initial commit"):
+        bundle.commit_to_send(project, allow_dirty=True)

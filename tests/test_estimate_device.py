@@ -117,7 +117,6 @@ def test_one_process_drives_one_of_two_neuron_cores():
     made = devices.from_instance(config.instance("trn1.2xlarge"), "bf16", None)
     whole = device.from_chip(config.instance("trn1.2xlarge").accelerator, "bf16")
     assert made.low_flops_per_s == pytest.approx(whole.low_flops_per_s / 2)
-    assert made.compile_s > 60
 
 
 # 83 % of the datasheets' dense rates: A10G 35 in TF32 and 70 in bf16, T4 8.1 in fp32 (it has no TF32) and 65 in fp16.

@@ -117,7 +117,9 @@ def test_a_trainium_cell_that_would_time_out_while_it_compiles_is_not_started(on
     times = ["assume.neuron_compile_s=1200", "assume.spread=2"]
     short = composed(*times, "protocol.timeout_s=900")
     given = [neuron_cell(), cell("g4dn.xlarge")]
-    assert [one.spec.instance for one in launch.worthwhile(given, short, on_file)] == ["g4dn.xlarge"]
+    assert [one.spec.instance for one in launch.worthwhile(given, short, worth.decisions(short, on_file), print)] == [
+        "g4dn.xlarge"
+    ]
     assert capsys.readouterr().out == (
         "yoco-lm-smoke-trn1.2xlarge: not started, protocol.timeout_s (900) would end it while it compiles, which is "
         "assumed to take 1200 s (assume.neuron_compile_s): raise protocol.timeout_s in params.yaml to 3300\n"
@@ -139,7 +141,7 @@ def test_cells_go_in_the_order_of_the_decision_and_others_behind(on_file):
 
 def test_the_launch_stage_starts_them_in_that_order_and_says_what_it_leaves(on_file, capsys):
     given = [cell(name) for name in ("m5a.large", "g5.xlarge", "g4dn.xlarge")]
-    started = launch.worthwhile(given, composed(), on_file)
+    started = launch.worthwhile(given, composed(), worth.decisions(composed(), on_file), print)
     assert [one.spec.instance for one in started] == ["g4dn.xlarge", "m5a.large"]
     assert capsys.readouterr().out.startswith("yoco-lm-smoke-g5.xlarge: not started, cannot win by all that is known")
 

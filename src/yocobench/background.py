@@ -29,8 +29,8 @@ def background(
     today: dt.date,
     host: HostRates | None = None,
 ) -> Background:
-    """Of one workload's decision. `checks`: how the estimates of measured cells turned out, of any workload; `host`:
-    its micro-benchmark, where estimates of CPU types lean on it."""
+    """What one workload's decision rests on. `checks`: how estimates of measured cells turned out, of any workload;
+    `host`: its micro-benchmark, where estimates of CPU types lean on it."""
     stale = prices.stale(study, today)
     old = []
     if stale:

@@ -13,7 +13,7 @@ BENCH = Path(__file__).parent / "bench"
 
 
 def code_md5(workload: WorkloadConfig) -> str:
-    """Of bench/ and, if it is elsewhere, the workload's module.
+    """MD5 of bench/ and, if it is elsewhere, of the workload's module.
 
     Raises ValueError when the module of `_target_` cannot be found.
     """

@@ -101,11 +101,9 @@ def _log(store: Store, root: Path, decisions: tuple[Decision, ...]) -> None:
     pages = [
         root / RESULTS / name for name in ("decision.html", "decision.json", "decision.md", "decision.svg", "plots.csv")
     ]
+    figures = tables.metrics(decisions)
     for one in decisions:
-        row = one.row(one.chosen) if one.chosen else None
-        figures = {"probability_best": one.probability_best, "hours": row.hours if row else None}
-        figures["cost_usd"] = float(row.cost_usd) if row and row.cost_usd is not None else None
-        known = {name: value for name, value in figures.items() if value is not None}
+        known = {name: value for name, value in figures[one.workload].items() if isinstance(value, float)}
         tags = {"verdict": one.verdict, "objective": one.asked.objective}
         chosen = {"chosen": one.chosen or "none"}
         run_id = store.log_decision(one.model_dump(mode="json"), pages, one.workload, known, tags | chosen)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from yocobench import remarks
@@ -105,9 +105,7 @@ class Evidence:
 def largest(row: Sequence[Evidence]) -> Evidence:
     """Of one instance type's cells, the smallest subset first: the largest one with a number, else the largest."""
     at = next((i for i in reversed(range(len(row))) if row[i].counted), len(row) - 1)
-    smaller = tuple(one for one in row[:at] if one.counted)
-    found = row[at]
-    return Evidence(found.planned, found.instance, found.repeats, found.outcomes, found.curves, smaller, found.is_whole)
+    return replace(row[at], smaller=tuple(one for one in row[:at] if one.counted))
 
 
 def references(everything: Sequence[Evidence]) -> dict[str, list[Run]]:
@@ -198,8 +196,8 @@ def data_wait_share(evidence: Evidence) -> float | None:
 
 
 def warnings(evidence: Evidence) -> tuple[str, ...]:
-    """What its step times show, worst repeat of each kind; what else used its machine; what its repeats noted; what its
-    recording was of; why it was not measured."""
+    """What to keep in mind about the cell's number: trends in its step times (the worst repeat of each kind), other
+    work on its machine, what its repeats noted, a recording of another cell, a last attempt that got no box."""
     said = []
     everything = seen(evidence)
     for trend in dict.fromkeys(one.found.trend for one in everything):
@@ -242,7 +240,7 @@ class SubsetFit:
         """Rate on a job of that many samples, as far off to either side as the fit was on the largest subset."""
         measured = rate(self.evidence)
         mean = measured.samples_per_second
-        est = job_samples / (self.fitted.est_seconds(job_samples) - self.fitted.fixed_s)
+        est = job_samples / self.fitted.est_seconds(job_samples)
         off = max(self.fitted.relative_error or 0.0, measured.high_samples_per_second / mean - 1)
         return Rate(
             samples_per_second=est,
@@ -290,6 +288,6 @@ def subset_fit(evidence: Evidence) -> SubsetFit | None:
     return SubsetFit(
         evidence=evidence,
         names=tuple(one.planned.spec.subset for one, _ in ordered),
-        est_samples_per_second=last / (rest.est_seconds(last) - rest.fixed_s),
+        est_samples_per_second=last / rest.est_seconds(last),
         fitted=extrapolate.fit([point for _, point in ordered]),
     )

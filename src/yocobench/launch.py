@@ -46,7 +46,8 @@ def main(cfg: Config) -> int:
     waiting = [cell for cell in unrecorded if launcher.waits(cell.spec, root)]
     missing = [] if launcher.is_free else [cell for cell in unrecorded if _needs_box(cell.spec, cfg, root)]
     left = [cell for cell in waiting if launcher.left(cell.spec, root)]
-    started = worthwhile([cell for cell in missing if cell not in left], cfg, root)
+    known = worth.decisions(cfg, root)
+    started = worthwhile([cell for cell in missing if cell not in left], cfg, known, print)
     for line in strays(root, {cell.spec.key for cell in left}):
         print(line)
     for cell in (*waiting, *started):
@@ -55,7 +56,6 @@ def main(cfg: Config) -> int:
         print(f"launch {cfg.launcher.name}: {len(started)} cell(s) to measure, {launcher.parallelism} at once")
         if left:
             print(f"launch {cfg.launcher.name}: {len(left)} cell(s) whose client was killed, to collect")
-        known = worth.decisions(cfg, root) if left else {}
         collected = [(cell, cell in missing and not worth.why_not(cell, cfg, known)) for cell in left]
         if _side_by_side(started, cfg, root, launcher.parallelism, collected):
             return INTERRUPTED_STATUS
@@ -124,17 +124,13 @@ def _weigh(
         why = worth.why_not(box.cell, outlook.cfg, known)
         if why and box.cell is not cell and not box.is_gone:
             fleet.give_up(box, why)
-    return _worth_a_start(waiting, outlook.cfg, known, screen.say)
+    return worthwhile(waiting, outlook.cfg, known, screen.say)
 
 
-def worthwhile(missing: list[PlannedCell], cfg: Config, root: Path) -> list[PlannedCell]:
-    """Those that could still win, best value first; says of the others why not."""
-    return _worth_a_start(missing, cfg, worth.decisions(cfg, root), print)
-
-
-def _worth_a_start(
+def worthwhile(
     waiting: list[PlannedCell], cfg: Config, known: dict[str, Decision], say: Callable[[str], None]
 ) -> list[PlannedCell]:
+    """Those that could still win, best value first; says of the others why not."""
     wasted = {cell.spec.label: worth.why_not(cell, cfg, known) for cell in waiting}
     for label, why in wasted.items():
         if why:

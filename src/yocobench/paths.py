@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pydantic import ValidationError
+
 
 def relative(text: object) -> str:
     """`text`, usually an error, with the project's folder (the current one) taken off every path inside it."""
@@ -13,3 +15,9 @@ def relative(text: object) -> str:
 def first_line(error: BaseException) -> str:
     """What it says first; its class where it says nothing."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def first_fault(error: ValidationError) -> str:
+    """The first field that is wrong, and what is wrong with it: of files that yocobench itself has written."""
+    first = error.errors()[0]
+    return ": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"])))

@@ -13,6 +13,7 @@ import datetime as dt
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 from yocobench import config, pricelist
@@ -49,22 +50,18 @@ def fetch(instance_types: list[str], region: str, now: dt.datetime) -> Found:
             found.problems.append(f"{what}: {error}")
             return None
 
-    zones = tried(f"offers in {region}", lambda: offerings.zones(instance_types, region))
+    zones = tried(f"offers in {region}", partial(offerings.zones, instance_types, region))
     for name, places in (zones or {}).items():
         source = "EC2 DescribeInstanceTypeOfferings"
         found.offers.append(Offer(instance_type=name, region=region, zones=places, source=source, as_of=today))
     for name in instance_types:
-        priced = tried(f"{name} on-demand", lambda name=name: prices.instance(name, region, today))  # type: ignore[misc]
+        priced = tried(f"{name} on-demand", partial(prices.instance, name, region, today))
         if priced is not None:
             found.prices.append(priced[0])
             found.commitments += priced[1]
-        plans = tried(
-            f"{name} Savings Plans",
-            lambda name=name: prices.savings_plans(name, region, today),  # type: ignore[misc]
-        )
-        found.commitments += plans or []
-    found.spot = tried(f"spot in {region}", lambda: prices.spot(instance_types, region, now))
-    volume = tried(f"gp3 in {region}", lambda: prices.gp3(region, today))
+        found.commitments += tried(f"{name} Savings Plans", partial(prices.savings_plans, name, region, today)) or []
+    found.spot = tried(f"spot in {region}", partial(prices.spot, instance_types, region, now))
+    volume = tried(f"gp3 in {region}", partial(prices.gp3, region, today))
     found.storage += [volume] if volume is not None else []
     return found
 

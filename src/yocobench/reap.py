@@ -36,7 +36,7 @@ def main(words: list[str] | None = None) -> int:
         ledger = Ledger(config.root())
         entries, errors = ledger.readable()
         if asked.list:
-            show(ledger, entries, bool(errors))
+            show(ledger, [one for one in entries if asked.region in (None, one.region)], bool(errors))
             return _told(errors)
     except (ValueError, OSError) as error:
         return _told([str(error)])

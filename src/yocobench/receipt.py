@@ -16,6 +16,7 @@ from typing import Literal
 from pydantic import ValidationError
 
 from yocobench.bench.measurement import Measurement
+from yocobench.paths import first_fault
 from yocobench.schema import CellSpec, Frozen
 
 SCHEMA = "yocobench.receipt/1"
@@ -138,6 +139,4 @@ def read(path: Path) -> Receipt:
     try:
         return Receipt.model_validate(document)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ValueError(f"{path}: {where}: {first['msg']}; {again}") from None
+        raise ValueError(f"{path}: {first_fault(error)}; {again}") from None

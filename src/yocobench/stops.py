@@ -79,7 +79,7 @@ class Stops:
 
 
 def heed(folder: Path, is_worker: bool = False) -> None:
-    """From here on, signals to this process end the sweep in that folder. Of a process, once."""
+    """From here on, signals to this process end the sweep in that folder. Only a process's first call counts."""
     if Stops.current is None and threading.current_thread() is threading.main_thread():
         Stops.current = Stops(folder, is_worker)
 
@@ -97,7 +97,7 @@ def stopped(folder: Path) -> bool:
 
 
 def end() -> NoReturn:
-    """Of the command, after all of its jobs."""
+    """End the command, once all of its jobs have."""
     print("interrupted: no further job was started; what was measured is recorded", file=sys.stderr)
     sys.exit(INTERRUPTED_STATUS)
 

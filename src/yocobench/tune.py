@@ -32,6 +32,7 @@ from yocobench.bench.statistics import summarize
 from yocobench.estimate.memory import splits
 from yocobench.launchers import build_launcher
 from yocobench.launchers.local import LocalLauncher
+from yocobench.launchers.signals import INTERRUPTED_STATUS
 from yocobench.plan import PlannedCell, plan_cell
 from yocobench.progress import Reporter
 from yocobench.receipt import STANDALONE, Receipt
@@ -176,17 +177,8 @@ def faster(best: Rate, default: Rate) -> bool:
 def main(cfg: Config) -> int:
     """Tune one cell."""
     root, console, detected = config.root(), Console(stderr=True), hardware.detect()
-    launcher = build_launcher(cfg.launcher)
-    if not isinstance(launcher, LocalLauncher):
-        raise ValueError(
-            f"launcher={cfg.launcher.name}: tuning runs on the machine itself. Run it with launcher=local on a box of "
-            f"the type, commit conf/tuned/{cfg.workload.name}/{cfg.instance.name}.yaml, and every launch uses it"
-        )
-    refused = hardware.mismatch(detected, cfg.instance)
-    if refused is not None:
-        raise ValueError(refused)
-    protocol = short(cfg.protocol, cfg.tune.trial_s)
-    trial_cfg = cfg.model_copy(update={"protocol": protocol})
+    launcher = _launcher(cfg, detected)
+    trial_cfg = cfg.model_copy(update={"protocol": short(cfg.protocol, cfg.tune.trial_s)})
     planned = plan_cell(trial_cfg, cfg.workload, cfg.subset, cfg.instance, detected, root, as_tuned=False)
     if planned.exclusion is not None:
         raise ValueError(f"{planned.spec.label}: {planned.exclusion.reason}")
@@ -219,22 +211,36 @@ def main(cfg: Config) -> int:
         if earlier in search.tried:  # measured once more, it is none any more; without that, it stays
             path.unlink(missing_ok=True)
     else:
-        best, rates = verdict
+        best, (best_rate, default_rate) = verdict
         kept = Tuned(
             settings=best,
             workload=cfg.workload.model_dump(mode="json", by_alias=True),
             host_id=host,
             machine=detected.accelerator_name or detected.cpu_model,
-            best=rates[0],
-            default=rates[1],
+            best=best_rate,
+            default=default_rate,
             trials=len(search.tried),
-            protocol=protocol,
+            protocol=trial_cfg.protocol,
             code_md5=planned.spec.code_md5,
             tuned_at=dt.datetime.now(dt.UTC).date(),
         )
         tuned.write(kept, path)
         say(f"{words(best)}: {kept.note}; written to {path.relative_to(root)}, which `dvc repro` measures by")
-    return 130 if search.interrupted and "DVC_STAGE" in os.environ else 0
+    return INTERRUPTED_STATUS if search.interrupted and "DVC_STAGE" in os.environ else 0
+
+
+def _launcher(cfg: Config, detected: Detected) -> LocalLauncher:
+    """What runs the trials. Raises ValueError where the cell is not this machine's."""
+    launcher = build_launcher(cfg.launcher)
+    if not isinstance(launcher, LocalLauncher):
+        raise ValueError(
+            f"launcher={cfg.launcher.name}: tuning runs on the machine itself. Run it with launcher=local on a box of "
+            f"the type, commit conf/tuned/{cfg.workload.name}/{cfg.instance.name}.yaml, and every launch uses it"
+        )
+    refused = hardware.mismatch(detected, cfg.instance)
+    if refused is not None:
+        raise ValueError(refused)
+    return launcher
 
 
 def _judge(search: Search, measure: Measure, say: Callable[[str], None]) -> tuple[Settings, tuple[Rate, Rate]] | None:
@@ -243,9 +249,7 @@ def _judge(search: Search, measure: Measure, say: Callable[[str], None]) -> tupl
     if default is None or not search.rates:
         return None
     best = max(search.rates, key=lambda one: search.rates[one].samples_per_second)
-    if best == default:
-        return None
-    if default not in search.rates:  # it could not run at all
+    if best == default or default not in search.rates:  # or it could not run at all
         return None
     rates = search.rates[best], search.rates[default]
     if search.interrupted or not faster(*rates):

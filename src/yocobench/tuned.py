@@ -15,6 +15,7 @@ import yaml
 from pydantic import PositiveFloat, PositiveInt, ValidationError
 
 from yocobench import plain
+from yocobench.paths import first_fault
 from yocobench.receipt import write_atomic
 from yocobench.schema import Frozen, Name, Protocol, WorkloadConfig
 
@@ -49,7 +50,7 @@ class Settings(Frozen):
 
 
 class Tuned(Frozen):
-    """One file."""
+    """What one file says."""
 
     settings: Settings
     workload: dict[str, Any]
@@ -84,15 +85,13 @@ def read(path: Path) -> Tuned | None:
     except FileNotFoundError:
         return None
     except (yaml.YAMLError, ValidationError, UnicodeDecodeError) as error:
-        where, said = path.relative_to(path.parents[3]), plain.one_line(error)
-        if isinstance(error, ValidationError):
-            first = error.errors()[0]
-            said = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        said = first_fault(error) if isinstance(error, ValidationError) else plain.one_line(error)
+        where = path.relative_to(path.parents[3])
         raise ValueError(f"{where}: not what tuning writes ({said}); delete it or tune again") from None
 
 
 def write(found: Tuned, path: Path) -> None:
-    """Raises OSError."""
+    """Write the file. Raises OSError."""
     body = yaml.safe_dump(found.model_dump(mode="json", exclude_none=True, by_alias=True), sort_keys=False)
     write_atomic(path, HEADER + body)
 

@@ -5,11 +5,10 @@ The walk over the zones is our own: botocore would repeat a lack of capacity in 
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,11 +19,13 @@ from yocobench.aws import session
 from yocobench.aws.launch_plan import LaunchPlan
 from yocobench.aws.ledger import Entry, now
 from yocobench.bench.measurement import Outcome
+from yocobench.schema import UsageClass
 
 PROJECT = "yocobench"
 LIVE = ("pending", "running", "shutting-down", "stopping", "stopped")
 RETRIES_S = (1.0, 3.0, 9.0)
-"""Pauses before the same request, with the same token, is sent again: throttling, AWS's own faults, a lost answer."""
+"""Pauses before the same request is sent again: throttling, AWS's own faults, a lost answer, a box not known yet."""
+END_WAIT_S = 600
 _NO_CAPACITY = {
     "InsufficientInstanceCapacity",
     "InsufficientHostCapacity",
@@ -45,6 +46,7 @@ _RETIRED = {"InvalidInstanceType", "InvalidInstanceType.NotFound"}
 _ACCOUNT = {"PendingVerification", "OptInRequired", "Blocked"}
 _FAULT = {"InternalError", "InternalFailure", "ServiceUnavailable", "Unavailable", "RequestTimeout"}
 _AGAIN = session.THROTTLING | _FAULT
+_UNKNOWN = "InvalidInstanceID.NotFound"
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def start(
     entry: Entry,
     user_data: str,
     asking: Callable[[], None],
-    refused: Callable[[], None] = lambda: None,
+    refused: Callable[[], None],
 ) -> Started | NotStarted:
     """RunInstances, zone after zone. Raises AwsError for what the user must mend: credentials, permissions.
 
@@ -95,7 +97,7 @@ def start(
             tried.append(f"{zone} at {now():%H:%M:%S}Z: {code}")
             if code in _NO_CAPACITY | _NOT_IN_ZONE and answer.is_sure:
                 continue
-            return _refusal(plan, answer.error, code, tuple(tried))
+            return _refusal(plan, answer.error, tuple(tried))
         tried.append(f"{zone} at {now():%H:%M:%S}Z: started")
         return Started(answer["InstanceId"], zone, answer["LaunchTime"], tuple(tried))
     walked = "; ".join(tried)
@@ -152,8 +154,8 @@ def _is_refusal(error: ClientError) -> bool:
     return is_known or error.response["ResponseMetadata"]["HTTPStatusCode"] < 500
 
 
-def _refusal(plan: LaunchPlan, error: ClientError, code: str, tried: tuple[str, ...]) -> NotStarted:
-    said, zone = session.words(error), tried[-1]
+def _refusal(plan: LaunchPlan, error: ClientError, tried: tuple[str, ...]) -> NotStarted:
+    code, said, zone = _code(error), session.words(error), tried[-1]
     if code in _QUOTA:
         more = "`python -m yocobench.preflight --request-quota` prints the request for more"
         return NotStarted("unavailable", f"over quota ({zone}): {said}; {more}", tried)
@@ -167,8 +169,6 @@ def _refusal(plan: LaunchPlan, error: ClientError, code: str, tried: tuple[str, 
 
 
 def _request(plan: LaunchPlan, entry: Entry, user_data: str, zone: str, subnet_id: str) -> dict[str, Any]:
-    tags = [{"Key": key, "Value": value} for key, value in tags_of(entry).items()]
-    tagged = ["instance", "volume", "network-interface"]
     request: dict[str, Any] = {
         "ImageId": plan.image_id,
         "InstanceType": plan.instance_type,
@@ -202,9 +202,15 @@ def _request(plan: LaunchPlan, entry: Entry, user_data: str, zone: str, subnet_i
     if plan.usage_class == "spot":
         options = {"SpotInstanceType": "one-time", "InstanceInterruptionBehavior": "terminate"}
         request["InstanceMarketOptions"] = {"MarketType": "spot", "SpotOptions": options}
-        tagged.append("spot-instances-request")
-    request["TagSpecifications"] = [{"ResourceType": kind, "Tags": tags} for kind in tagged]
-    return request
+    return {**request, **tagged(tags_of(entry), plan.usage_class)}
+
+
+def tagged(tags: dict[str, str], usage_class: UsageClass) -> dict[str, Any]:
+    """The part of a RunInstances request that puts these tags on everything it makes."""
+    kinds = ["instance", "volume", "network-interface"]
+    kinds += ["spot-instances-request"] if usage_class == "spot" else []
+    pairs = [{"Key": key, "Value": value} for key, value in tags.items()]
+    return {"TagSpecifications": [{"ResourceType": kind, "Tags": pairs} for kind in kinds]}
 
 
 def tags_of(entry: Entry) -> dict[str, str]:
@@ -234,7 +240,7 @@ def describe(region: str, instance_id: str) -> dict[str, Any] | None:
         with session.asking(f"describe {instance_id}"):
             answer = session.client("ec2", region).describe_instances(InstanceIds=[instance_id])
     except session.AwsError as error:
-        if error.code == "InvalidInstanceID.NotFound":
+        if error.code == _UNKNOWN:
             return None
         raise
     found: dict[str, Any] = answer["Reservations"][0]["Instances"][0]
@@ -244,32 +250,33 @@ def describe(region: str, instance_id: str) -> dict[str, Any] | None:
 def ask_to_end(region: str, instance_id: str) -> None:
     """TerminateInstances, without a wait. Raises AwsError.
 
-    A call for each box: of several in one, a box that EC2 refuses to end would spare the others.
+    A call for each box: of several in one, a box that EC2 refuses to end would spare the others. Only boxes that EC2
+    has just listed are ended, so one that it does not know is too new, not gone: it is asked again.
     """
-    with _ending([instance_id]):
-        session.client("ec2", region).terminate_instances(InstanceIds=[instance_id])
+    ec2 = session.client("ec2", region)
+    with session.asking(f"terminate {instance_id}"):
+        for pause_s in (*RETRIES_S, None):
+            try:
+                ec2.terminate_instances(InstanceIds=[instance_id])
+                return
+            except ClientError as error:
+                if pause_s is None or _code(error) != _UNKNOWN:
+                    raise
+            time.sleep(pause_s)
 
 
-def terminate(region: str, instance_ids: list[str], wait_s: float = 600.0) -> None:
+def terminate(region: str, instance_ids: list[str]) -> None:
     """End these boxes and wait until EC2 says that they are terminated. Raises AwsError when it does not."""
-    if not instance_ids:
-        return
-    with _ending(instance_ids):
-        ec2 = session.client("ec2", region)
-        ec2.terminate_instances(InstanceIds=instance_ids)
-        waiter = ec2.get_waiter("instance_terminated")
-        waiter.wait(InstanceIds=instance_ids, WaiterConfig={"Delay": 5, "MaxAttempts": max(1, int(wait_s / 5))})
-
-
-@contextlib.contextmanager
-def _ending(instance_ids: list[str]) -> Iterator[None]:
-    """A box that EC2 has forgotten has ended. Raises AwsError for anything else."""
-    with session.asking(f"terminate {', '.join(instance_ids)}"):
-        try:
-            yield
-        except (ClientError, WaiterError) as error:
-            if "InvalidInstanceID.NotFound" not in str(error):
-                raise
+    for instance_id in instance_ids:
+        ask_to_end(region, instance_id)
+    for instance_id in instance_ids:
+        with session.asking(f"see {instance_id} terminated"):
+            waiter = session.client("ec2", region).get_waiter("instance_terminated")
+            try:
+                waiter.wait(InstanceIds=[instance_id], WaiterConfig={"Delay": 5, "MaxAttempts": END_WAIT_S // 5})
+            except WaiterError as error:
+                if _UNKNOWN not in str(error):  # else EC2 has forgotten it since
+                    raise
 
 
 def ended_at(box: dict[str, Any] | None) -> dt.datetime:

@@ -50,7 +50,7 @@ def commit_to_send(root: Path, allow_dirty: bool) -> str:
     """
     try:
         changed = _git(root, "status", "--porcelain", "--", *CODE_PATHS).splitlines()
-    except (OSError, subprocess.CalledProcessError):
+    except (OSError, ValueError):
         raise ValueError(
             "a box runs code of a recorded commit, and this is no git checkout: `git init`, commit"
         ) from None
@@ -68,8 +68,7 @@ def commit_to_send(root: Path, allow_dirty: bool) -> str:
 
 def make(spec: CellSpec, instance: Instance, root: Path, folder: Path, commit: str, region: str) -> list[Part]:
     """Write the files into `folder`. Raises ValueError for a dataset or a workload's package that cannot be sent."""
-    with (folder / "code.tar").open("wb") as code:
-        subprocess.run(["git", "archive", "--format=tar", commit], cwd=root, stdout=code, check=True)
+    _git(root, "archive", "--format=tar", f"--output={folder / 'code.tar'}", commit)
     (folder / "constraints.txt").write_text(_git(root, "show", f"{commit}:./constraints.txt") + "\n")
     _tar(folder / "cell.tar", _cell_files(spec, instance, root, region))
     names = ["code.tar", "constraints.txt", "cell.tar"]
@@ -95,13 +94,16 @@ def upload(parts: list[Part], region: str, bucket: str) -> None:
 
 
 def sha256_of(path: Path) -> str:
-    """Of a file's content, in hex."""
+    """The SHA-256 of a file's content, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _git(root: Path, *words: str) -> str:
-    done = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=True)
+    """The output of the command. Raises ValueError with git's own words where it fails."""
+    done = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ValueError(f"`git {' '.join(words)}` failed: {' '.join(done.stderr.split())}")
     return done.stdout.rstrip("\n")
 
 

@@ -32,6 +32,8 @@ class Check:
     name: str
     text: str
     problem: str | None = None
+    worst_usd: Decimal | None = None
+    """Of the check that prices the cell."""
 
 
 @dataclass(frozen=True)
@@ -91,17 +93,17 @@ class Checker:
     def _candidate(self, instance: Instance, now: dt.datetime) -> Candidate:
         zones = self._zones[instance.name]
         family = images.family(instance)
-        worst: list[Decimal] = []
+        worst_case = self._asked("worst case", lambda: self._affordable(instance, family, zones))
         checks = (
             self._credentials(now),
             self._offered(instance, zones),
             self._asked("quota", lambda: self._enough_quota(instance)),
             self._asked("image", lambda: self._has_image(family)),
             self._asked("network", lambda: self._has_network(zones)),
-            self._asked("worst case", lambda: self._affordable(instance, family, zones, worst)),
+            worst_case,
             self._asked("dry run", lambda: self._dry_run(instance, family, zones)),
         )
-        return Candidate(instance.name, checks, worst[0] if worst else None)
+        return Candidate(instance.name, checks, worst_case.worst_usd)
 
     def _asked(self, name: str, ask: Callable[[], Check]) -> Check:
         """The check, or what AWS or the configuration said instead."""
@@ -157,9 +159,7 @@ class Checker:
         words = f"no subnet with a way out to the internet in {', '.join(zones)}: the box could not fetch its code"
         return Check("network", "none", words)
 
-    def _affordable(
-        self, instance: Instance, family: ImageFamily, zones: tuple[str, ...], worst: list[Decimal]
-    ) -> Check:
+    def _affordable(self, instance: Instance, family: ImageFamily, zones: tuple[str, ...]) -> Check:
         settings = self.settings
         try:
             volume_gb = max(settings.volume_gb, self._image(family).root_gb or 0)
@@ -170,11 +170,9 @@ class Checker:
             launch_plan.hourly_usd(self.prices, instance, settings.region, usage, volume_gb, public)
             for usage in {settings.usage_class, "on-demand"}  # spot costs at most the on-demand price
         ]
-        worst.append(launch_plan.worst_case_usd(max(rates), self.wall_clock_s))
-        if worst[0] <= settings.max_usd:
-            return Check("worst case", f"{worst[0]} USD")
-        words = f"one cell costs {worst[0]} USD at worst, over the cap of {settings.max_usd} USD: --max-usd raises it"
-        return Check("worst case", f"{worst[0]} USD", words)
+        usd = launch_plan.worst_case_usd(max(rates), self.wall_clock_s)
+        over = f"one cell costs {usd} USD at worst, over the cap of {settings.max_usd} USD: --max-usd raises it"
+        return Check("worst case", f"{usd} USD", over if usd > settings.max_usd else None, usd)
 
     def _dry_run(self, instance: Instance, family: ImageFamily, zones: tuple[str, ...]) -> Check:
         """Ask for the box with DryRun: AWS answers whether it would have granted the request."""
@@ -197,7 +195,6 @@ class Checker:
 
     def _request(self, instance: Instance, image: images.Image, subnet_id: str) -> dict[str, Any]:
         """What docs/iam-policy.json looks at: type, image, subnet and the tags of all that is made."""
-        kinds = ["instance", "volume", "network-interface"]
         request: dict[str, Any] = {
             "ImageId": image.ami_id,
             "InstanceType": instance.name,
@@ -209,6 +206,4 @@ class Checker:
         }
         if self.settings.usage_class == "spot":
             request["InstanceMarketOptions"] = {"MarketType": "spot"}
-            kinds.append("spot-instances-request")
-        tags = [{"Key": "project", "Value": boxes.PROJECT}]
-        return {**request, "TagSpecifications": [{"ResourceType": kind, "Tags": tags} for kind in kinds]}
+        return {**request, **boxes.tagged({"project": boxes.PROJECT}, self.settings.usage_class)}

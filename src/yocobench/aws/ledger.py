@@ -18,6 +18,7 @@ import filelock
 from pydantic import ValidationError
 
 from yocobench.bench.measurement import Outcome
+from yocobench.paths import first_fault
 from yocobench.receipt import write_atomic
 from yocobench.schema import Frozen, Name
 
@@ -212,7 +213,7 @@ class Ledger:
             return Entry.model_validate_json(path.read_bytes())
         except ValidationError as error:
             raise ValueError(
-                f"{path}: not a ledger entry ({error.errors()[0]['msg']}). It may stand for a box that runs: "
+                f"{path}: not a ledger entry ({first_fault(error)}). It may stand for a box that runs: "
                 "`python -m yocobench.reap --all` ends every box (of params.yaml's region; --region names another); "
                 "then remove the file"
             ) from None

@@ -27,25 +27,9 @@ class NotPossible(Exception):
 def make(spec: CellSpec, instance: Instance, root: Path, settings: Ec2Settings) -> LaunchPlan:
     """The plan. Raises NotPossible; ValueError, AwsError for what the user must mend: bucket, network, credentials."""
     region = settings.region
-    if settings.bucket is None:
-        raise ValueError(
-            f"conf/launcher/ec2.yaml: bucket is null: name an S3 bucket of yours in {region}, or make one: "
-            f"`aws s3 mb s3://NAME --region {region}`"
-        )
     limit_s = launch_plan.wall_clock_s(spec.protocol, settings.setup_allowance_s)
-    who = identity.whoami(region, identity.needed_s(limit_s))
-    if problem := identity.problem(who, limit_s, dt.datetime.now(dt.UTC)):
-        raise ValueError(problem)
-    if problem := mailbox.bucket_problem(settings.bucket, region):
-        raise ValueError(problem)
-    offered = offerings.zones([instance.name], region)[instance.name]
-    if not offered:
-        raise NotPossible("excluded", f"{region} does not offer {instance.name}")
-    subnets = network.subnets(region, offered)
-    if not subnets:
-        raise ValueError(
-            f"{instance.name} is offered in {', '.join(offered)}; the default VPC has no subnet with a way out there"
-        )
+    bucket = _bucket(settings, limit_s)
+    subnets = _subnets(instance, region)
     family = images.family(instance)
     try:
         image = images.resolve(family, region)
@@ -65,7 +49,7 @@ def make(spec: CellSpec, instance: Instance, root: Path, settings: Ec2Settings) 
         label=spec.label,
         instance_type=instance.name,
         region=region,
-        bucket=settings.bucket,
+        bucket=bucket,
         usage_class=settings.usage_class,
         family=family,
         zones=zones,
@@ -83,3 +67,32 @@ def make(spec: CellSpec, instance: Instance, root: Path, settings: Ec2Settings) 
         zone_usd_per_hour=by_zone,
         surplus_usd_per_hour=launch_plan.surplus_usd_per_hour(instance),
     )
+
+
+def _bucket(settings: Ec2Settings, limit_s: int) -> str:
+    """The bucket, if it and the credentials will do for a box of that wall clock. Raises ValueError, AwsError."""
+    region = settings.region
+    if settings.bucket is None:
+        raise ValueError(
+            f"conf/launcher/ec2.yaml: bucket is null: name an S3 bucket of yours in {region}, or make one: "
+            f"`aws s3 mb s3://NAME --region {region}`"
+        )
+    who = identity.whoami(region, identity.needed_s(limit_s))
+    if problem := identity.problem(who, limit_s, dt.datetime.now(dt.UTC)):
+        raise ValueError(problem)
+    if problem := mailbox.bucket_problem(settings.bucket, region):
+        raise ValueError(problem)
+    return settings.bucket
+
+
+def _subnets(instance: Instance, region: str) -> tuple[network.Subnet, ...]:
+    """Where a box of that type can be put, the best place first. Raises NotPossible, ValueError, AwsError."""
+    offered = offerings.zones([instance.name], region)[instance.name]
+    if not offered:
+        raise NotPossible("excluded", f"{region} does not offer {instance.name}")
+    found = network.subnets(region, offered)
+    if not found:
+        raise ValueError(
+            f"{instance.name} is offered in {', '.join(offered)}; the default VPC has no subnet with a way out there"
+        )
+    return found

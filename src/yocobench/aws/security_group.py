@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from yocobench.aws import session
+from yocobench.aws.boxes import PROJECT
 
 NAME = "yocobench-no-ingress"
 
@@ -13,7 +14,7 @@ def ensure(vpc_id: str, region: str) -> str:
     """Its id. Raises ValueError when somebody has opened it, AwsError."""
     found = _find(vpc_id, region)
     if found is None:
-        tags = [{"ResourceType": "security-group", "Tags": [{"Key": "project", "Value": "yocobench"}]}]
+        tags = [{"ResourceType": "security-group", "Tags": [{"Key": "project", "Value": PROJECT}]}]
         try:
             with session.asking(f"make the security group {NAME}"):
                 made = session.client("ec2", region).create_security_group(

@@ -247,5 +247,4 @@ def _first_line(error: Exception) -> str:
 
 def without_account(text: str) -> str:
     """`text` with 12-digit account numbers replaced: output gets pasted into tickets and logs."""
-
     return re.sub(r"(?<!\d)\d{12}(?!\d)", "<account>", text)

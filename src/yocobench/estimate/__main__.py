@@ -121,7 +121,10 @@ def main(arguments: Sequence[str]) -> int:
         study = config.study()
         workloads = expand(given["workload"], "workload") if "workload" in given else list(study.workloads)
         instances = expand(given["instance"], "instance") if "instance" in given else list(study.instances)
-        calibration = calibrate.load(config.root(), refresh=given.get("refresh", "").lower() in ("true", "1"))
+        refresh = given.get("refresh", "false").lower()
+        if refresh not in ("true", "1", "false", "0"):
+            raise ValueError(f"refresh={given['refresh']}: give true or false")
+        calibration = calibrate.load(config.root(), refresh=refresh in ("true", "1"))
         console = Console(width=None if sys.stdout.isatty() else 200)
         for name in workloads:
             workload = config.workload(name)

@@ -85,8 +85,6 @@ GEMM_SHARE = 0.83
 (stas00/ml-engineering@744d01e, compute/accelerator/README.md)."""
 NEURON_GEMM_SHARE = 0.4
 """No measured rate of a Trainium was found; the interval is wide for it."""
-NEURON_COMPILE_S = 900.0
-"""Trainium compiles the step's graphs before the first step: 10 to 20 minutes for models of this size (Neuron docs)."""
 TF32_FROM = 8.0
 """Compute capability from which products left in fp32 run as TF32, unless the run itself is in precision fp32
 (bench/accelerators/cuda.py)."""

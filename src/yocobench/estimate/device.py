@@ -13,7 +13,6 @@ from yocobench.estimate.constants import (
     DYNAMIC_POWER,
     FITTED,
     GEMM_SHARE,
-    NEURON_COMPILE_S,
     NEURON_GEMM_SHARE,
     NODE_ENERGY,
     TF32_FROM,
@@ -67,7 +66,6 @@ class Device:
     joules_per_byte: float = 0.0
     scales_loss: bool = False
     """fp16: gradients are divided by the loss scale before the step, one more pass over them."""
-    compile_s: float = 0.0
     link_bytes_per_s: float | None = None
     host_chip: str = ""
     """The host's CPU: boxes with the same one load images alike. Empty: unknown."""
@@ -133,7 +131,6 @@ def from_chip(
         joules_per_flop=(joules, joules * (2 if substituted else 4)),
         joules_per_byte=constants.pj_per_byte * 1e-12 * node,
         scales_loss=precision == "fp16",
-        compile_s=NEURON_COMPILE_S if chip.kind == "neuron" else 0.0,
         link_bytes_per_s=link_bytes_per_s,
         host_chip=host_chip,
         host_speed_by="CoreMark" if host_speed else "",

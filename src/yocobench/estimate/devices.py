@@ -46,7 +46,7 @@ def from_instance(instance: Instance, precision: Precision, host: HostRates | No
 
 
 def _thread_speed(observed: Observed | None, hardware: Hardware) -> float | None:
-    """Of a thread that has a core to itself, against the reference core's; None: no CoreMark known."""
+    """Speed of a thread that has a core to itself, against the reference core's; None: no CoreMark known."""
     coremark = observed.coremark_iterations_per_second if observed else None
     if coremark is None:
         return None

@@ -50,8 +50,6 @@ class Estimate:
     available_bytes: int | None
     bound_by: Bound
     calibrated_on: str
-    compile_s: float
-    """One-off, before the first step."""
     parts: StepTime
     gaps: tuple[str, ...]
     """Facts that were unknown, and what was assumed."""
@@ -173,7 +171,6 @@ def with_interval(
         available_bytes=available_bytes,
         bound_by=parts.bound_by,
         calibrated_on=known.rests_on,
-        compile_s=device.compile_s,
         parts=parts,
         gaps=device.gaps,
     )

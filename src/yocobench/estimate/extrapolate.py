@@ -1,15 +1,14 @@
-"""From measured subsets to the full job: a fixed part plus a rate, checked on the largest subset measured.
+"""From measured subsets to the full job: a rate, checked on the largest subset measured.
 
-t(n) = fixed + n / rate, fitted by least squares with relative weights over the smaller subsets; where the rate rises
-towards a ceiling with the subset's size (caches filling, loaders warming), rate(n) = ceiling x n / (n + half). What
+One rate for all sizes; but where the subsets' rates rise with their size (caches filling, loaders warming), a ceiling
+is fitted, rate(n) = ceiling x n / (n + half), by least squares with relative weights. Set-up is no part of it. What
 step times show is named in bench/stability.py. Pure: no torch.
 """
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import optimize
@@ -25,15 +24,12 @@ class Point:
     samples: float
     """Trained in the measured run, warm-up left out."""
     seconds: float
-    one_off_s: float = 0.0
-    """Set-up of that run, timed apart."""
 
 
 @dataclass(frozen=True)
 class Extrapolation:
     """Time of a job from its subsets. All `est_` when printed."""
 
-    fixed_s: float
     samples_per_second: float
     half_samples: float
     """Samples at which half of the final rate is reached; 0: no saturation seen."""
@@ -41,8 +37,8 @@ class Extrapolation:
     """|predicted / measured - 1| on the largest measured subset, fitted without it; None with fewer than two."""
 
     def est_seconds(self, samples: float) -> float:
-        """Time of a job of that many samples, the fixed part once."""
-        return self.fixed_s + (samples + self.half_samples) / self.samples_per_second
+        """Time of a job of that many samples, set-up left out."""
+        return (samples + self.half_samples) / self.samples_per_second
 
 
 def fit(points: Sequence[Point]) -> Extrapolation:
@@ -54,24 +50,21 @@ def fit(points: Sequence[Point]) -> Extrapolation:
     if len({p.samples for p in good}) > 1:
         largest = good[-1]
         rest = _fit([p for p in good if p.samples < largest.samples])
-        predicted = rest.est_seconds(largest.samples) - rest.fixed_s
-        error = abs(predicted / largest.seconds - 1)
-    whole = _fit(good)
-    return Extrapolation(whole.fixed_s, whole.samples_per_second, whole.half_samples, error)
+        error = abs(rest.est_seconds(largest.samples) / largest.seconds - 1)
+    return replace(_fit(good), relative_error=error)
 
 
 def _fit(points: Sequence[Point]) -> Extrapolation:
-    fixed = statistics.median(p.one_off_s for p in points)
     rates = [p.samples / p.seconds for p in points]
     if len({p.samples for p in points}) < 3 or not _rises(points, rates):
         rate = sum(p.samples for p in points) / sum(p.seconds for p in points)
-        return Extrapolation(fixed, rate, 0.0, None)
+        return Extrapolation(rate, 0.0, None)
     # seconds = (samples + half) / ceiling: a straight line, errors relative to each measurement
     design = np.array([[p.samples / p.seconds, 1.0 / p.seconds] for p in points])
     (slope, intercept), _ = optimize.nnls(design, np.ones(len(points)))
     if slope <= 0:
-        return Extrapolation(fixed, rates[-1], 0.0, None)
-    return Extrapolation(fixed, float(1 / slope), float(intercept / slope), None)
+        return Extrapolation(rates[-1], 0.0, None)
+    return Extrapolation(float(1 / slope), float(intercept / slope), None)
 
 
 def _rises(points: Sequence[Point], rates: Sequence[float]) -> bool:

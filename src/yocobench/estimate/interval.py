@@ -83,7 +83,7 @@ class Correction(NamedTuple):
 
 
 def correction(calibration: Calibration, workload: str, device: Device) -> Correction:
-    """Of the training on a device: by the nearest measured cells, if any is near."""
+    """What is known of a workload's training on a device: from the nearest measured cells, if any is near."""
     ranked = sorted(
         calibration.residuals, key=lambda r: (ORDER.index(distance(r, device)), r.workload != workload, r.instance)
     )

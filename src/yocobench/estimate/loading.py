@@ -68,7 +68,7 @@ def of_receipt(found: Receipt, host: HostRates | None, mean_image_pixels: float 
 
 
 def correction(calibration: Calibration, workload: str, device: Device) -> Correction:
-    """Of loading on a device's host: by the same workload's loader on the nearest measured host, if any was timed."""
+    """What is known of loading on a device's host: from the workload's own loader on the nearest host that timed it."""
     same = [one for one in calibration.loaders if one.workload == workload]
     here = [one for one in same if one.host_chip and one.host_chip == device.host_chip]
     chosen = here or same

@@ -27,8 +27,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import OmegaConf
-from pydantic import ValidationError
+from omegaconf.errors import OmegaConfBaseException
 
+from yocobench import config, plain
 from yocobench.bench import hardware
 from yocobench.estimate import interval, memory
 from yocobench.estimate.calibration import Calibration
@@ -52,16 +53,22 @@ def read(path: Path | str) -> Chip | Instance:
     conf/accelerator/; a chip may also stand in the file itself.
     """
     path = Path(path)
-    raw = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
+    raw = _values(path)
+    if "rates" in raw:
+        return config.validate(Chip, raw, str(path))
+    return config.validate(Instance, _with_chips(raw, path), str(path))
+
+
+def _values(path: Path) -> dict[Any, Any]:
+    """What the file says. Raises ValueError where it cannot be read as YAML, or is not a mapping."""
+    try:
+        plain.check(path.read_text(encoding="utf-8"))
+        raw = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
+    except (OmegaConfBaseException, ValueError) as error:
+        raise ValueError(f"{path}: {plain.one_line(error)}") from None
     if not isinstance(raw, dict):
         raise ValueError(f"{path}: not a mapping; see conf/accelerator/ for the shape of a file")
-    try:
-        if "rates" in raw:
-            return Chip.model_validate(raw)
-        return Instance.model_validate(_with_chips(raw, path))
-    except ValidationError as error:
-        lines = [f"  {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
-        raise ValueError(f"{path}: {len(lines)} error(s)\n" + "\n".join(lines)) from None
+    return raw
 
 
 def _with_chips(raw: dict[Any, Any], path: Path) -> dict[Any, Any]:
@@ -74,7 +81,7 @@ def _with_chips(raw: dict[Any, Any], path: Path) -> dict[Any, Any]:
             found = next((place for place in places if place.is_file()), None)
             if found is None:
                 raise ValueError(f"{path}: {key}: {name!r} is neither beside the file nor in {CATALOGUE}/")
-            raw[slot] = OmegaConf.to_container(OmegaConf.load(found), resolve=True)
+            raw[slot] = _values(found)
     return raw
 
 

@@ -84,5 +84,5 @@ def split(workload: WorkloadConfig, instance: Instance, need: memory.MemoryNeed 
 
 
 def smallest(workload: WorkloadConfig) -> Split:
-    """For a cell that will not run."""
+    """The split that is stated of a cell that will not run."""
     return Split(1, 1, workload.global_batch_size)

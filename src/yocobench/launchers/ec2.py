@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from yocobench import config
-from yocobench.aws import bundle, ending, planning
+from yocobench.aws import bundle, ending, planning, session
 from yocobench.aws.ec2_settings import Ec2Settings
 from yocobench.aws.launch_plan import LaunchPlan
 from yocobench.aws.ledger import Entry, Ledger, OverCap, new_run_id, now
@@ -148,7 +148,8 @@ class Ec2Launcher(Launcher):
             while not ledger.reserve(entry, settings.max_usd, settings.max_usd_window_h, settings.launch_parallelism):
                 report(Progress(f"waiting: {settings.launch_parallelism} boxes at once", 0, spec.protocol.repeats))
                 time.sleep(settings.poll_s)
-                ending.sweep(ledger, plan.region)  # a client that died holds a place
+                with contextlib.suppress(session.Unreachable, session.Throttled):  # waited out, as in watch()
+                    ending.sweep(ledger, plan.region)  # a client that died holds a place
         except OverCap as error:
             return nothing("unmeasured", f"not started: {error}")
         return entry, plan, commit
@@ -170,7 +171,8 @@ def _signals() -> Iterator[Callable[[], None]]:
         if not ending_box:
             ending_box = True  # one is enough: what follows it ends the box
             raise KeyboardInterrupt
-        print("the box is being ended; wait, or it must be reaped", file=sys.stderr)
+        with contextlib.suppress(OSError, RuntimeError):  # stderr is gone, or was being written to just now
+            print("the box is being ended; wait, or it must be reaped", file=sys.stderr)
 
     def hold() -> None:
         nonlocal ending_box

@@ -8,6 +8,7 @@ import datetime as dt
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from yocobench.aws import boxes, delivery, ending, session, watch
 from yocobench.aws.collect import collect, finished
@@ -44,7 +45,8 @@ class BoxRun:
             progress = dataclasses.replace(progress, box=watch.spent(self.entry))
             with contextlib.suppress(OSError):
                 self.ledger.file(self.entry, "now").write_text(progress.text(self.spec.workload.sample_unit))
-        self._show(progress)
+        with contextlib.suppress(OSError):  # a full disk or a terminal that is gone costs no measurement
+            self._show(progress)
 
     def launch(self, entry: Entry, plan: LaunchPlan, instance: Instance, root: Path, commit: str) -> Measurement:
         """Start a box for the entry and follow it."""
@@ -120,7 +122,8 @@ class BoxRun:
         return finished(measurement, self.entry, marker)
 
     def _end(self, entry: Entry, measurement: Measurement) -> Entry:
-        with contextlib.suppress(NotWanted):  # it is being ended already
+        # Nothing may come before the end: it is not wanted (known already), or rich exits, as it does on a closed pipe.
+        with contextlib.suppress(NotWanted, SystemExit):
             self.report(Progress("ending the box", 0, self.spec.protocol.repeats))
         try:
             outcome = None if measurement.outcome in NOT_ITS_END else measurement.outcome
@@ -155,14 +158,14 @@ def resumable(ledger: Ledger, spec: CellSpec) -> Entry | None:
     return chosen
 
 
-def _adopted(ledger: Ledger, entry: Entry, box: dict[str, object]) -> Entry:
+def _adopted(ledger: Ledger, entry: Entry, box: dict[str, Any]) -> Entry:
     """The entry with what EC2 knows of its box: the client may have been killed before it could write that down."""
     if entry.state == "ended":
         return entry
-    placed = box["Placement"]
-    assert isinstance(placed, dict)
-    changes = {"instance_id": box["InstanceId"], "zone": placed["AvailabilityZone"], "launched_at": box["LaunchTime"]}
-    return ledger.put(entry.with_(state="running", **changes))
+    zone = box["Placement"]["AvailabilityZone"]
+    return ledger.put(
+        entry.with_(state="running", instance_id=box["InstanceId"], zone=zone, launched_at=box["LaunchTime"])
+    )
 
 
 def expiry(plan: LaunchPlan) -> dt.datetime:

@@ -10,14 +10,14 @@ from yocobench.selection.wording import number
 
 
 class Column(NamedTuple):
-    """One of them."""
+    """One such column."""
 
     title: str
     values: Sequence[float | None]
-    """One for each row."""
+    """One value for each row."""
 
     def text(self, value: float | None) -> str:
-        """A cell; empty where it is unknown."""
+        """The text of a value; empty where it is unknown."""
         return "" if value is None else number(value)
 
 

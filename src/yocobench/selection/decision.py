@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import Field, ValidationError
 
 from yocobench.bench.measurement import Source
+from yocobench.paths import first_fault
 from yocobench.schema import UsageClass
 from yocobench.selection.bills import Bills
 from yocobench.selection.model import Status
@@ -281,8 +282,6 @@ def load(text: str, name: str = "results/decision.json") -> tuple[Decision, ...]
     try:
         return DecisionDocument.model_validate(json.loads(text)).decisions
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ValueError(f"{name}: {where}: {first['msg']}; run `dvc repro` to write it again") from None
+        raise ValueError(f"{name}: {first_fault(error)}; run `dvc repro` to write it again") from None
     except json.JSONDecodeError as error:
         raise ValueError(f"{name}: not whole JSON ({error}); run `dvc repro` to write it again") from None

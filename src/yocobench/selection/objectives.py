@@ -33,12 +33,12 @@ class Objective:
     """What is least of the best, as in "within 5 % of its <quantity>"."""
 
     def value(self, hours: Decimal, cost: Decimal) -> Decimal:
-        """Of one candidate, exact."""
+        """The value of one candidate, exact."""
         weight = self.cost_weight
         return (cost**weight) * (hours ** (1 - weight))
 
     def values(self, hours: Floats, cost: Floats) -> Floats:
-        """Of many draws at once."""
+        """The values of many draws at once."""
         weight = float(self.cost_weight)
         result: Any = cost**weight * hours ** (1 - weight)
         return np.asarray(result, dtype=np.float64)

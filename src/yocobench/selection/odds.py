@@ -33,7 +33,7 @@ MOST_TOLD = 0.999
 
 @dataclass(frozen=True)
 class Odds:
-    """Of one candidate. Regret and information are in the objective's unit."""
+    """One candidate's chances. Regret and the worth of measuring are in the objective's unit."""
 
     p_best: float
     p_meets_limits: float
@@ -41,8 +41,8 @@ class Odds:
     expected_regret: float
     worth_of_measuring: float
     worth_with: dict[str, float]
-    """Of measuring it and another one whose error it shares, by that one's name, which comes later in the alphabet.
-    Only among the most hopeful."""
+    """Worth of measuring it together with another one whose error it shares, by that one's name, which comes later in
+    the alphabet. Only among the most hopeful."""
 
 
 def odds(scored: list[Scored], terms: Terms) -> dict[str, Odds]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 from yocobench.selection import sensitivity, wording
-from yocobench.selection.decision import NearestMiss, Row, Sensitivity, Verdict
+from yocobench.selection.decision import Asked, NearestMiss, Row, Sensitivity, Verdict
 from yocobench.selection.model import Terms
 from yocobench.selection.ranking import Ranking, by_hour, overshoot
 from yocobench.selection.score import Scored
@@ -134,7 +134,7 @@ def _infeasible(ranking: Ranking, rows: Sequence[Row], blank: Sequence[str], mis
     return " ".join(parts)
 
 
-def limits(terms: Terms) -> str:
+def limits(terms: Terms | Asked) -> str:
     """As in " within 72 h and 250.00 USD"; empty without limits."""
     parts = [] if terms.deadline_h is None else [f"{wording.given(terms.deadline_h)} h"]
     parts += [] if terms.budget_usd is None else [usd(terms.budget_usd)]

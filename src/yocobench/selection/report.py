@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from yocobench.selection import beside, paying, wording
+from yocobench.selection import beside, paying, phrases, wording
 from yocobench.selection.checked import Checked
 from yocobench.selection.decision import Advice, Decision, Row, Unranked
 from yocobench.selection.wording import given, listed, number, probability, spread, usd
@@ -73,12 +73,9 @@ def markdown(
 
 def asked(decision: Decision) -> str:
     """The question: job, rule and limits, and whose prices of when."""
-    terms = decision.asked
-    within = [] if terms.deadline_h is None else [f"{given(terms.deadline_h)} h"]
-    within += [] if terms.budget_usd is None else [usd(terms.budget_usd)]
-    limits = f", within {' and '.join(within)}" if within else ""
+    terms, within = decision.asked, phrases.limits(decision.asked)
     job = wording.samples(terms.job_samples, terms.sample_unit)
-    return f"{job}, {terms.objective}{limits}, {prices(decision)}"
+    return f"{job}, {terms.objective}{',' if within else ''}{within}, {prices(decision)}"
 
 
 def prices(decision: Decision) -> str:

@@ -46,7 +46,7 @@ class Scored:
     barred: str
     """Why it cannot be chosen, whatever its numbers; empty: it can."""
     luck: Floats
-    """Of its rate (`luck` below)."""
+    """Of the rate's draws (the function `luck` below)."""
 
     @property
     def name(self) -> str:
@@ -139,7 +139,7 @@ def luck(name: str, shared: Sequence[Shared] = ()) -> Floats:
 
 
 def correlation(one: Rate, other: Rate) -> float:
-    """Of the logarithms of two estimated rates: what they share. 0 where one is measured."""
+    """Correlation of the logarithms of two estimated rates, by what they share; 0 where one is measured."""
     theirs = {part.key: part.variance_share for part in other.shared}
     return float(sum(np.sqrt(part.variance_share * theirs.get(part.key, 0.0)) for part in one.shared))
 
@@ -163,21 +163,21 @@ def _log_split(median: float, low: float, high: float, shares: Floats) -> Floats
 
 
 def rate_draws(rate: Rate, name: str) -> Floats:
-    """Samples per second."""
+    """Draws of the rate, in samples per second."""
     level = 0.95 if rate.is_measured else 0.90
     shares = _shares_of_side(name, "rate", level, rate.degrees_of_freedom, rate.shared)
     return _log_split(rate.samples_per_second, rate.low_samples_per_second, rate.high_samples_per_second, shares)
 
 
 def one_off_draws(one_off: OneOff, name: str) -> Floats:
-    """Seconds; normal on each side, since the interval may reach 0."""
+    """Draws of the one-off part, in seconds; normal on each side, since the interval may reach 0."""
     shares = _shares_of_side(name, "one-off", INTERVAL, shared=one_off.shared)
     sides = np.where(shares < 0, one_off.total_s - one_off.low_s, one_off.high_s - one_off.total_s)
     return np.asarray(np.maximum(one_off.total_s + shares * sides, 0.0), dtype=np.float64)
 
 
 def _price_draws(price: Price, name: str) -> Floats:
-    """USD per hour; one value where no band is known."""
+    """Draws of the price, in USD per hour; all the same where no band is known."""
     median = float(price.usd_per_hour)
     if price.low_usd_per_hour is None or price.high_usd_per_hour is None:
         return np.full(NUM_DRAWS, median)
@@ -186,7 +186,7 @@ def _price_draws(price: Price, name: str) -> Floats:
 
 
 def hourly_draws(candidate: Candidate) -> Floats:
-    """USD per hour, extras included."""
+    """Draws of the hourly bill, in USD: price and extras."""
     assert candidate.price is not None
     return _price_draws(candidate.price, candidate.instance) + float(cost.extras_usd_per_hour(candidate))
 

@@ -1,8 +1,9 @@
 """What was measured, in MLflow: the only package that imports mlflow.
 
-store.py opens the store and words its failures; log.py writes runs; query.py reads them back; recall.py
-keeps a copy of the answers; records.py holds the
-names and types that log and query share. Importing this package does not import mlflow (seconds): opening a store does.
+store.py opens the store (sqlite.py prepares the default one, failures.py words what goes wrong). log.py writes runs,
+sweeps.py the run above those of a sweep, decisions.py decisions. query.py reads runs back, and recall.py keeps a copy
+of the answers. records.py holds the names and types that all share. Importing this package does not import mlflow,
+which takes seconds: opening a store does.
 """
 
 from yocobench.tracking.recall import Runs, ask, recall

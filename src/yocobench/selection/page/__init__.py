@@ -124,7 +124,7 @@ class View:
         )
 
     def saved(self, row: Row) -> float | None:
-        """What that column is sorted by."""
+        """What the column of savings is sorted by."""
         return None if row.cost_ratio is None else 1 - row.cost_ratio
 
     def saving(self, row: Row, decision: Decision) -> str:
@@ -176,7 +176,7 @@ class View:
 
     def first(self, decision: Decision) -> int:
         """How many bills the chart of their parts shows."""
-        return min(pictures.MOST_ROWS, len(strips.lines(decision)))
+        return min(chart.MOST_ROWS, len(strips.lines(decision)))
 
     def job_words(self, decision: Decision) -> str:
         """Who wins at which job length; empty where nothing can be chosen."""

@@ -17,6 +17,10 @@ from yocobench.selection.page import palette
 Spec = dict[str, Any]
 SOURCES = ("measured", "replayed", "extrapolated", "estimated")
 SHAPES = ("circle", "diamond", "triangle-up", "square")
+LEGEND_COLUMNS = {"expr": "width < 420 ? 2 : 4"}
+MOST_ROWS = 6
+ROW_PX = 34
+"""Of the smaller charts (pictures.py, strips.py)."""
 PICTURE_WIDTH_PX = 640
 HEIGHT_PX = 360
 FONT = "system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif"
@@ -146,7 +150,7 @@ def _scale(values: Sequence[str]) -> Spec:
 def _marks() -> Spec:
     """Timed sources are filled, estimates hollow."""
     source: Spec = {"field": "source", "type": "nominal", "title": None}
-    legend = {"orient": "bottom", "symbolSize": 90, "columns": {"expr": "width < 420 ? 2 : 4"}}
+    legend = {"orient": "bottom", "symbolSize": 90, "columns": LEGEND_COLUMNS}
     strokes = [f"var(--{name})" for name in SOURCES]
     fills = ["var(--paper)" if name in wording.ESTIMATES else f"var(--{name})" for name in SOURCES]
     tips = (("instance", "instance"), ("source", "source"), ("time", "time"), ("bill", "bill"), ("why", "why"))

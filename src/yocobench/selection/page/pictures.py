@@ -8,11 +8,7 @@ from typing import Any
 from yocobench.selection import wording
 from yocobench.selection.checked import Checked, Rates
 from yocobench.selection.decision import Decision, Row
-from yocobench.selection.page.chart import Spec, config
-
-MOST_ROWS = 6
-ROW_PX = 34
-LEGEND_COLUMNS = {"expr": "width < 420 ? 2 : 4"}
+from yocobench.selection.page.chart import LEGEND_COLUMNS, MOST_ROWS, ROW_PX, Spec, config
 
 
 def parts(decision: Decision) -> Spec | None:

@@ -14,7 +14,7 @@ from yocobench.selection import sensitivity, wording
 from yocobench.selection.decision import Decision
 from yocobench.selection.objectives import get
 from yocobench.selection.page import palette
-from yocobench.selection.page.chart import Spec, config
+from yocobench.selection.page.chart import LEGEND_COLUMNS, MOST_ROWS, ROW_PX, Spec, config
 from yocobench.selection.sensitivity import Line, Setting, Span
 
 NOTHING = "nothing that fits"
@@ -22,10 +22,7 @@ JOB_RANGE = (1e-3, 1e3)
 """Job lengths that are looked at, as shares of the one asked for."""
 PRICE_RANGE = (0.25, 4.0)
 """Prices that are looked at, as shares of today's."""
-MOST_ROWS = 6
-ROW_PX = 34
 LETTER_PX = 7.5
-LEGEND_COLUMNS = {"expr": "width < 420 ? 2 : 4"}
 
 
 def lines(decision: Decision) -> list[Line]:
