@@ -48,6 +48,12 @@ def test_boot_and_set_up_are_those_of_the_boxes_that_measured_it():
     assert (here.total_s, here.low_s, here.high_s) == (310, 160, 610)
 
 
+def test_a_single_box_does_not_show_how_starts_differ():
+    """150 s were seen, with the study's spread of 2: 75 to 300, and 10 s of the repeat's own."""
+    found = made("m5a.large", repeat(100, setup_s=3.0, first_step_s=7.0), outcomes=(box(40, 110),)).one_off
+    assert (found.total_s, found.low_s, found.high_s) == (160, 85, 310)
+
+
 def test_a_box_that_brought_no_number_home_sets_no_start():
     assert made(outcomes=(outcome("killed").model_copy(update={"boot_s": 1.0, "setup_s": 2.0}),)).one_off.total_s == 300
 

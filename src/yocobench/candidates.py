@@ -127,7 +127,8 @@ def _number(evidence: Evidence, estimator: Estimator, study: Study) -> tuple[Sta
 def _one_off(evidence: Evidence, study: Study) -> OneOff:
     """Boot and set-up as boxes of the type took them, build and compilation as the cell did: measured where it ran.
 
-    What no run says is assumed, with its spread. A box of `launcher=ec2` says its boot; a run on this machine does not.
+    What no run says is assumed, with its spread; a single box has that spread too, as it shows none of its own. A box of
+    `launcher=ec2` says its boot; a run on this machine does not.
     """
     seen = evidence.boxes_s
     box_s = 0.0 if seen else study.assume.boot_s + study.assume.setup_s
@@ -137,7 +138,8 @@ def _one_off(evidence: Evidence, study: Study) -> OneOff:
     if not known:
         assumed += _compile_s(evidence.planned, study)
     spread = study.assume.spread
-    box, least, most = (statistics.fmean(seen), min(seen), max(seen)) if seen else (0.0, 0.0, 0.0)
+    box = statistics.fmean(seen) if seen else 0.0
+    least, most = (min(seen), max(seen)) if len(seen) > 1 else (box / spread, box * spread)
     return OneOff(
         total_s=assumed + measured + box,
         low_s=assumed / spread + measured + least,
