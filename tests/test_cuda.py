@@ -5,7 +5,8 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from yocobench.bench.accelerators.cuda import Device, compile_mode, scaled_step
+from yocobench.bench.accelerators import cuda
+from yocobench.bench.accelerators.cuda import Device, compile_mode, runs_on, scaled_step
 from yocobench.bench.parallel import shard
 from yocobench.bench.workloads.yoco_lm import YocoLM
 
@@ -77,6 +78,9 @@ def test_the_norm_of_a_sharded_model_is_a_plain_number():
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"), True),
         (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True),
         (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), True),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"), True),
+        (RuntimeError("Triton Error [CUDA]: out of memory"), True),
+        (RuntimeError("NCCL error: unhandled cuda error\nLast error:\nCuda failure 2 'out of memory'"), True),
         (RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported"), True),
         (RuntimeError("CUDA error: an illegal memory access was encountered"), False),
         (ValueError("CUDA error: out of memory"), False),
@@ -84,3 +88,52 @@ def test_the_norm_of_a_sharded_model_is_a_plain_number():
 )
 def test_memory_that_is_gone_has_several_words(error: Exception, out: bool):
     assert Device.is_out_of_memory(object.__new__(Device), error) is out
+
+
+CUDA_13 = ["sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120", "compute_120"]
+"""What torch 2.13 is built for by default: not for a V100."""
+
+
+@pytest.mark.parametrize(
+    ("architecture", "capability", "runs"),
+    [
+        ("sm_75", (7, 5), True),
+        ("sm_75", (7, 0), False),  # not on the older chip of the same generation
+        ("sm_80", (8, 9), True),
+        ("sm_80", (9, 0), False),  # machine code is no other generation's
+        ("sm_90a", (9, 0), True),
+        ("compute_80", (12, 0), True),
+        ("compute_120", (9, 0), False),
+    ],
+)
+def test_code_runs_on_its_own_generation_and_what_is_compiled_anew_on_any_later(architecture, capability, runs):
+    assert runs_on(architecture, capability) is runs
+
+
+@pytest.fixture
+def a_gpu(monkeypatch):
+    """Make torch tell of a GPU that is not here."""
+
+    def make(name, capability, architectures):
+        told = {
+            "is_available": lambda: True,
+            "get_device_capability": lambda device: capability,
+            "get_device_name": lambda device: name,
+            "get_arch_list": lambda: architectures,
+        }
+        for what, answer in told.items():
+            monkeypatch.setattr(cuda.torch.cuda, what, answer)
+
+    return make
+
+
+def test_a_v100_is_refused_before_it_trains_by_a_torch_that_has_no_code_for_it(a_gpu):
+    a_gpu("Tesla V100-SXM2-16GB", (7, 0), CUDA_13)
+    with pytest.raises(ValueError, match=r"no code for a Tesla V100-SXM2-16GB \(compute capability 7.0\).* CUDA 12.6"):
+        Device()
+
+
+@pytest.mark.parametrize("capability", [(7, 5), (8, 6), (8, 9), (9, 0), (12, 0), (12, 1)])
+def test_all_later_chips_open(a_gpu, capability):
+    a_gpu("a GPU", capability, CUDA_13)
+    assert Device().device == torch.device("cuda", 0)

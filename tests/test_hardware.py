@@ -1,5 +1,6 @@
 import http.server
 import threading
+from types import SimpleNamespace
 
 import pytest
 
@@ -140,3 +141,27 @@ def test_a_machine_given_another_cpu_is_another_machine_whatever_its_name(monkey
         return hardware.host_id()
 
     assert (seen(cpuinfo, cpus) == seen(CPU, 2)) is same
+
+
+def test_a_gpu_is_told_by_the_first_that_may_be_used_and_counted_by_those(monkeypatch):
+    told = {
+        "nvmlDeviceGetName": lambda handle: f"NVIDIA H{handle}00",
+        "nvmlDeviceGetCudaComputeCapability": lambda handle: (9, 0),
+        "nvmlDeviceGetMemoryInfo": lambda handle: SimpleNamespace(total=141 * GIB),
+    }
+    for name, answer in told.items():
+        monkeypatch.setattr(hardware.pynvml, name, answer)
+    monkeypatch.setattr(hardware, "gpus", lambda: [2, 5])
+    assert hardware._nvidia() == ("cuda", "NVIDIA H200", 2, 141 * GIB, "9.0", None)
+    monkeypatch.setattr(hardware, "gpus", list)
+    assert hardware._nvidia() is None
+
+
+def test_neuron_cores_are_found_where_no_login_shell_has_set_the_path(monkeypatch, tmp_path):
+    tool = tmp_path / "neuron-ls"
+    tool.write_text("""#!/bin/sh\necho '[{"nc_count": 2, "memory_size": 34359738368}]'\n""")
+    tool.chmod(0o755)
+    monkeypatch.setattr(hardware, "NEURON_TOOLS", str(tmp_path))
+    monkeypatch.setattr(hardware.Path, "glob", lambda folder, pattern: iter([folder / "neuron0"]))
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    assert hardware._neuron() == ("neuron", "AWS Neuron device", 1, 32 * GIB, None, 2)

@@ -1,5 +1,9 @@
 """Readings of the machine while it trains."""
 
+import pynvml
+import pytest
+
+from yocobench.bench import system
 from yocobench.bench.system import Sampler
 
 MLFLOW_KEYS = {
@@ -43,3 +47,29 @@ def test_readings_are_in_order_and_stop_with_the_block():
     stamps = [sample.timestamp_ms for sample in taken]
     assert stamps == sorted(stamps)
     assert sampler.samples == taken
+
+
+@pytest.mark.parametrize(
+    ("visible", "handles"),
+    [
+        (None, [0, 1, 2, 3]),
+        ("2", [2]),
+        ("3, 1", [3, 1]),
+        ("GPU-5f1c", ["GPU-5f1c"]),
+        ("1,-1,2", [1]),  # CUDA stops there
+        ("", []),
+    ],
+)
+def test_only_the_gpus_that_cuda_may_use_are_read(monkeypatch, visible, handles):
+    told = {
+        "nvmlInit": lambda: None,
+        "nvmlDeviceGetCount": lambda: 4,
+        "nvmlDeviceGetHandleByIndex": lambda number: number,
+        "nvmlDeviceGetHandleByUUID": lambda uuid: uuid,
+    }
+    for name, answer in told.items():
+        monkeypatch.setattr(pynvml, name, answer)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert system.gpus.__wrapped__() == handles

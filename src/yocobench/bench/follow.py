@@ -10,6 +10,7 @@ import json
 import signal
 import sys
 import time
+import traceback
 from pathlib import Path
 
 from yocobench.bench import compiling, parallel
@@ -31,9 +32,10 @@ def follow(spec: CellSpec, repeat: int, root: Path, rank: int, out: Path) -> int
         time.sleep(FIRST_WORD_S)
         print(error, file=sys.stderr)
         return 2
-    except (MemoryError, RuntimeError) as error:
+    except Exception as error:
         if not open_device(spec.kind).is_out_of_memory(error):
-            raise
+            traceback.print_exc()
+            return 1
         reason = f"rank {rank}: {str(error).splitlines()[0][:300]}"
         failed(out).write_text(json.dumps({"outcome": "out_of_memory", "reason": reason}))
         return 3
@@ -52,7 +54,7 @@ def _obey(spec: CellSpec, repeat: int, root: Path) -> None:
         while True:
             command, *words = group.follow()
             if command == "end":
-                return
+                break
             if command == "build":
                 if trainer is not None:
                     trainer.close()
@@ -70,7 +72,7 @@ def _obey(spec: CellSpec, repeat: int, root: Path) -> None:
     finally:
         if trainer is not None:
             trainer.close()
-        parallel.leave()
+    parallel.leave()
 
 
 def _step(trainer: Trainer) -> None:

@@ -12,6 +12,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import subprocess
 import urllib.error
 import urllib.request
@@ -19,14 +20,18 @@ import uuid
 from pathlib import Path
 
 import psutil
+import pynvml
 
 from yocobench.bench import physical
 from yocobench.bench.measurement import Detected
+from yocobench.bench.system import gpus
 from yocobench.schema import AcceleratorKind, Instance, Precision
 
 IMDS = "http://169.254.169.254"  # link-local address of the metadata service, the same on every EC2 host
 IMDS_TIMEOUT_S = 0.5
 SPEED_FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16", "asimd", "sve", "sve2", "bf16")
+NEURON_TOOLS = "/opt/aws/neuron/bin"
+"""Where AWS installs them; only a login shell has it on its PATH, user-data has not (aws-neuron-sdk#447)."""
 MEMORY_TOLERANCE = 0.12
 """A guest sees 2 to 7 % less than the nominal memory (vantage-sh/ec2instances.info, measured 2025-12)."""
 
@@ -184,32 +189,25 @@ def _accelerator() -> _Found:
 
 
 def _nvidia() -> _Found | None:
-    import pynvml
-
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
+    handles = gpus()
+    if not handles:
         return None
     try:
-        count = pynvml.nvmlDeviceGetCount()
-        if count == 0:
-            return None
-        handle = pynvml.nvmlDeviceGetHandleByIndex(0)
-        name = pynvml.nvmlDeviceGetName(handle)
-        major, minor = pynvml.nvmlDeviceGetCudaComputeCapability(handle)
-        return "cuda", name, count, int(pynvml.nvmlDeviceGetMemoryInfo(handle).total), f"{major}.{minor}", None
+        name = pynvml.nvmlDeviceGetName(handles[0])
+        major, minor = pynvml.nvmlDeviceGetCudaComputeCapability(handles[0])
+        memory = int(pynvml.nvmlDeviceGetMemoryInfo(handles[0]).total)
     except pynvml.NVMLError:
         return None
-    finally:
-        pynvml.nvmlShutdown()
+    return "cuda", name, len(handles), memory, f"{major}.{minor}", None
 
 
 def _neuron() -> _Found | None:
     """AWS Neuron devices by the driver's own tool: `neuron-ls -j` lists one object a device."""
     if not any(Path("/dev").glob("neuron[0-9]*")):
         return None
+    tool = shutil.which("neuron-ls") or f"{NEURON_TOOLS}/neuron-ls"
     try:
-        listing = subprocess.run(["neuron-ls", "-j"], capture_output=True, timeout=20, check=True)
+        listing = subprocess.run([tool, "-j"], capture_output=True, timeout=20, check=True)
         devices = json.loads(listing.stdout)
         name = str(devices[0].get("name", "AWS Neuron device"))
         cores = sum(int(device["nc_count"]) for device in devices)

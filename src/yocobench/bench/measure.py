@@ -245,7 +245,7 @@ def main() -> None:
     spec = CellSpec.model_validate_json(options.spec.read_text())
     rank = int(os.environ["RANK"]) if spec.processes > 1 else 0
     if rank > 0:
-        sys.exit(follow(spec, options.repeat, Path.cwd(), rank, options.out))
+        parallel.finish(follow(spec, options.repeat, Path.cwd(), rank, options.out))
 
     def stop(number: int, _frame: object) -> None:
         signal.signal(number, signal.SIG_IGN)
@@ -270,11 +270,14 @@ def main() -> None:
             outcome = measure(spec, options.repeat, Path.cwd(), tell)
         except (ValueError, OSError) as error:
             print(_located(error), file=sys.stderr)
-            sys.exit(2)
+            parallel.finish(2)
+        except Exception:
+            traceback.print_exc()
+            parallel.finish(1)
     options.out.write_text(outcome.model_dump_json())
     if spec.processes > 1:
         if outcome.outcome != "ok":
-            sys.exit(ENDED_EARLY)
+            parallel.finish(ENDED_EARLY)
         parallel.group(open_device(spec.kind).group_backend, spec.protocol.timeout_s).lead("end")
         parallel.leave()
 

@@ -12,11 +12,12 @@ import contextlib
 import datetime as dt
 import functools
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 import torch.distributed as dist
@@ -85,9 +86,26 @@ def group(backend: str, timeout_s: float) -> Group:
 
 
 def leave() -> None:
-    """End the membership, if there is one."""
-    if dist.is_available() and dist.is_initialized():
+    """End the membership, if there is one. Not after a failure: NCCL waits for ranks that wait for this one then."""
+    if _is_member():
         dist.destroy_process_group()
+
+
+def finish(status: int) -> NoReturn:
+    """End this process. A member that failed ends at once: the interpreter would take the group down on its way out.
+
+    NCCL waits for all ranks of a box in that, also to abort (NVIDIA/nccl#863, pytorch/torchtitan#1342), and those are
+    in a collective that this one never joins: the reason would be told when the group's timeout is over.
+    """
+    if status and _is_member():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
+
+
+def _is_member() -> bool:
+    return dist.is_available() and dist.is_initialized()
 
 
 @contextlib.contextmanager

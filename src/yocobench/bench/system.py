@@ -7,6 +7,7 @@ them; MLflow itself is not needed on the machine that measures.
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 import threading
 import time
@@ -106,10 +107,20 @@ def _disk() -> Iterator[tuple[str, float]]:
 
 @functools.cache  # asked twice a second while steps are timed
 def gpus() -> list[object]:
-    """One handle per NVIDIA GPU; none where the driver's library does not load."""
+    """One handle per NVIDIA GPU that CUDA may use here; none where the driver's library does not load.
+
+    NVML knows nothing of CUDA_VISIBLE_DEVICES, by which a shared host hands its GPUs out, by number or by UUID.
+    """
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     try:
         pynvml.nvmlInit()
-        return [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
+        if visible is None:
+            return [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
+        named = itertools.takewhile(lambda one: one not in ("", "-1"), map(str.strip, visible.split(",")))
+        return [
+            pynvml.nvmlDeviceGetHandleByIndex(int(one)) if one.isdigit() else pynvml.nvmlDeviceGetHandleByUUID(one)
+            for one in named
+        ]
     except pynvml.NVMLError:
         return []
 

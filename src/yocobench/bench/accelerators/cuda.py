@@ -17,8 +17,8 @@ from yocobench.schema import AcceleratorKind, Precision
 GRAPHS_UP_TO_FLOPS = 1e12
 """A compiled pass with less work than this is over sooner than its few hundred kernels can be launched one by one (some
 5 us each): 1e12 FLOP are about 40 ms of a T4 and 2 ms of an H100."""
-OUT_OF_MEMORY = ("CUDA error: out of memory", "_STATUS_ALLOC_FAILED")
-"""The driver's words, and those of cuBLAS, cuDNN and their like (CUBLAS_STATUS_ALLOC_FAILED: pytorch#128601)."""
+OUT_OF_MEMORY = ("out of memory", "_STATUS_ALLOC_FAILED", "_DEVICE_ALLOCATION_FAILED")
+"""The words of the driver, Triton and NCCL, then of cuBLAS and its like (pytorch#128601), then of cuDNN since 9.0."""
 FIRST_SCALE = 2.0**12
 """Of fp16 gradients. torch's own 2^16 makes small models skip their first steps; it doubles every 2000 good steps."""
 
@@ -31,6 +31,17 @@ def compile_mode(flops_per_pass: float | None, num_passes: int) -> str | None:
     """
     small = flops_per_pass is not None and flops_per_pass < GRAPHS_UP_TO_FLOPS
     return "reduce-overhead" if small and num_passes == 1 else None
+
+
+def runs_on(architecture: str, capability: tuple[int, int]) -> bool:
+    """Whether a part of torch's code runs on a chip of that compute capability.
+
+    `sm_75` is machine code: for chips of its own generation, 7.5 and up. `compute_90` is compiled anew by the driver:
+    for all chips from 9.0 up.
+    """
+    kind, _, number = architecture.partition("_")
+    built = divmod(int(number.rstrip("af")), 10)
+    return built <= capability and (kind == "compute" or built[0] == capability[0])
 
 
 def scaled_step(scaler: torch.amp.GradScaler, optimizer: torch.optim.Optimizer, model: nn.Module) -> Tensor:
@@ -62,6 +73,13 @@ class Device:
         if not torch.cuda.is_available():
             raise ValueError(f"torch {torch.__version__} sees no CUDA device; check nvidia-smi and the torch build")
         self.device = torch.device("cuda", local_rank())
+        capability, architectures = torch.cuda.get_device_capability(self.device), torch.cuda.get_arch_list()
+        if architectures and not any(runs_on(one, capability) for one in architectures):
+            raise ValueError(
+                f"torch {torch.__version__} has no code for a {torch.cuda.get_device_name(self.device)} (compute "
+                f"capability {capability[0]}.{capability[1]}), only for {', '.join(architectures)}; install another "
+                "build: https://pytorch.org/get-started (a V100 needs one for CUDA 12.6, of torch 2.14 or earlier)"
+            )
         self._scaler = torch.amp.GradScaler("cuda", enabled=False)
         self._skipped: Tensor | int = 0
 
