@@ -137,3 +137,8 @@ def test_a_v100_is_refused_before_it_trains_by_a_torch_that_has_no_code_for_it(a
 def test_all_later_chips_open(a_gpu, capability):
     a_gpu("a GPU", capability, CUDA_13)
     assert Device().device == torch.device("cuda", 0)
+
+
+def test_a_build_for_amd_is_left_to_torch(a_gpu):
+    a_gpu("AMD Instinct MI250X", (9, 0), ["gfx90a", "gfx942"])  # no compute capabilities there
+    assert Device().device == torch.device("cuda", 0)

@@ -73,7 +73,8 @@ class Device:
         if not torch.cuda.is_available():
             raise ValueError(f"torch {torch.__version__} sees no CUDA device; check nvidia-smi and the torch build")
         self.device = torch.device("cuda", local_rank())
-        capability, architectures = torch.cuda.get_device_capability(self.device), torch.cuda.get_arch_list()
+        capability = torch.cuda.get_device_capability(self.device)
+        architectures = [one for one in torch.cuda.get_arch_list() if "_" in one]  # a ROCm build's have names: gfx90a
         if architectures and not any(runs_on(one, capability) for one in architectures):
             raise ValueError(
                 f"torch {torch.__version__} has no code for a {torch.cuda.get_device_name(self.device)} (compute "
