@@ -221,9 +221,33 @@ def test_batches_that_end_are_the_users_mistake():
         measure(spec(fault="ended", at=0))
 
 
+def test_batches_that_meet_the_end_of_what_they_read_are_the_users_mistake():
+    with pytest.raises(ValueError, match=r"^conf/workload/toy.yaml: batches\(\) of toys.Toy ended; it must go on"):
+        measure(spec(fault="stop iteration", at=0))
+
+
+def test_code_that_ends_the_process_is_the_users_mistake():
+    with pytest.raises(ValueError, match=r"^conf/workload/toy.yaml: code of toys.Toy ended the process"):
+        measure(spec(fault="exit", at=0))
+
+
 def test_a_bug_is_a_failure_with_its_traceback():
     with pytest.raises(RuntimeError, match=r"(?s)Traceback.*ZeroDivisionError: a bug in the workload"):
         measure(spec(fault="bug", at=9))
+
+
+def test_a_bug_is_told_without_the_megabytes_that_were_printed_before_it():
+    with pytest.raises(RuntimeError, match=r"ZeroDivisionError: a bug in the workload$") as caught:
+        measure(spec(fault="wordy bug", at=0))
+    assert len(str(caught.value)) < 40000
+
+
+def test_a_bug_after_steps_that_were_told_keeps_them(capfd):
+    found = measure(spec(fault="bug", at=100, sleep_s=0.02, protocol={"max_steps": 1000, "max_measure_s": 60}))
+    assert (found.outcome, found.reason) == ("interrupted", "ZeroDivisionError: a bug in the workload")
+    (only,) = found.repeats
+    assert 0 < len(only.step_times_s) < 50
+    assert "Traceback" in capfd.readouterr().err
 
 
 def test_a_bug_in_a_later_repeat_keeps_the_earlier_one(capfd):
