@@ -136,9 +136,7 @@ def test_a_damaged_receipt_that_git_does_not_have_is_only_to_be_moved(tmp_path):
     path = tmp_path / receipt.STANDALONE / "tune-1" / "a.json"
     path.parent.mkdir(parents=True)
     path.write_text("{")
-    with pytest.raises(
-        ValueError, match=r"; move it out of mlruns/receipts: what was logged of it stays"
-    ):
+    with pytest.raises(ValueError, match=r"; move it out of mlruns/receipts: what was logged of it stays"):
         receipt.read(path)
 
 
