@@ -221,16 +221,6 @@ def test_batches_that_end_are_the_users_mistake():
         measure(spec(fault="ended", at=0))
 
 
-def test_batches_that_meet_the_end_of_what_they_read_are_the_users_mistake():
-    with pytest.raises(ValueError, match=r"^conf/workload/toy.yaml: batches\(\) of toys.Toy ended; it must go on"):
-        measure(spec(fault="stop iteration", at=0))
-
-
-def test_code_that_ends_the_process_is_the_users_mistake():
-    with pytest.raises(ValueError, match=r"^conf/workload/toy.yaml: code of toys.Toy ended the process"):
-        measure(spec(fault="exit", at=0))
-
-
 def test_a_bug_is_a_failure_with_its_traceback():
     with pytest.raises(RuntimeError, match=r"(?s)Traceback.*ZeroDivisionError: a bug in the workload"):
         measure(spec(fault="bug", at=9))
