@@ -107,19 +107,26 @@ def test_a_mistake_is_one_line_and_exit_status_2(repository, capsys):
     assert "data.text.vocab: unknown key; did you mean 'vocab_size'?" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("kind", ["text", "images"])
-def test_a_write_that_fails_half_way_is_one_line_and_leaves_nothing(repository, kind):
+@pytest.mark.parametrize(
+    ("kind", "limit", "place"),
+    [("text", 1500, "data/text"), ("text", 12000, "data/text"), ("images", 1500, "data/images")],
+)
+def test_a_write_that_fails_half_way_is_one_line_and_leaves_nothing(repository, kind, limit, place):
     # A limit on the size of a file stands in for a full disk: the system refuses the write in the same way.
     finished = subprocess.run(
         [sys.executable, "-m", "yocobench.dataset", kind],
         cwd=repository,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1500, 1500)),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+        # Python would write its compiled modules in half, too, and fail at them ever after.
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         text=True,
         check=False,
     )
     assert finished.returncode == 2
     assert finished.stderr.startswith("error: ")
+    assert "File too large: " in finished.stderr
+    assert place in finished.stderr
     assert len(finished.stderr.splitlines()) == 1
     assert left(repository) == []
 

@@ -226,6 +226,20 @@ def test_a_bug_is_a_failure_with_its_traceback():
         measure(spec(fault="bug", at=9))
 
 
+def test_a_bug_is_told_without_the_megabytes_that_were_printed_before_it():
+    with pytest.raises(RuntimeError, match=r"ZeroDivisionError: a bug in the workload$") as caught:
+        measure(spec(fault="wordy bug", at=0))
+    assert len(str(caught.value)) < 40000
+
+
+def test_a_bug_after_steps_that_were_told_keeps_them(capfd):
+    found = measure(spec(fault="bug", at=100, sleep_s=0.02, protocol={"max_steps": 1000, "max_measure_s": 60}))
+    assert (found.outcome, found.reason) == ("interrupted", "ZeroDivisionError: a bug in the workload")
+    (only,) = found.repeats
+    assert 0 < len(only.step_times_s) < 50
+    assert "Traceback" in capfd.readouterr().err
+
+
 def test_a_bug_in_a_later_repeat_keeps_the_earlier_one(capfd):
     found = measure(spec(fault="bug", at=9, only_seed=1))
     assert [r.outcome for r in found.repeats] == ["ok", "interrupted"]

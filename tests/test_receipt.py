@@ -115,6 +115,8 @@ def test_layout_is_not_content(written):
         (b'{"loss": "\xe9"}', "not a whole receipt"),
         (b"<<<<<<< HEAD\n", "not a whole receipt"),
         (b"[]", "not a receipt of schema yocobench.receipt/1"),
+        (b"[" * 100_000, "not a whole receipt"),
+        (b'{"sha256": ' + b"9" * 5000 + b"}", "not a whole receipt"),
         (b"null", "not a receipt of schema yocobench.receipt/1"),
         (b'{"schema": "yocobench.receipt/2"}', "not a receipt of schema yocobench.receipt/1"),
         (b'{"schema": "yocobench.receipt/1"}', "its sha256 does not fit"),
@@ -123,6 +125,19 @@ def test_layout_is_not_content(written):
 def test_what_is_no_receipt_of_this_version_is_named(written, content, words):
     written.write_bytes(content)
     assert words in refused(written)
+
+
+def test_a_receipt_of_a_later_version_asks_for_its_code_before_it_is_given_up(written):
+    written.write_text(written.read_text().replace("yocobench.receipt/1", "yocobench.receipt/2"))
+    assert "; this one is of yocobench.receipt/2: `git pull` for code that reads it, else remove it" in refused(written)
+
+
+def test_a_damaged_receipt_that_git_does_not_have_is_only_to_be_moved(tmp_path):
+    path = tmp_path / receipt.STANDALONE / "tune-1" / "a.json"
+    path.parent.mkdir(parents=True)
+    path.write_text("{")
+    with pytest.raises(ValueError, match=r"; move it out of mlruns/receipts: what was logged of it stays"):
+        receipt.read(path)
 
 
 @pytest.mark.parametrize(

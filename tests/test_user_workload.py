@@ -1,6 +1,7 @@
 """The seam for models: a workload from a package outside the source tree, found by `_target_`."""
 
 import re
+import signal
 import sys
 from pathlib import Path
 
@@ -85,6 +86,15 @@ class Leaving(Line):
     def build(self):
         raise SystemExit(3)
 
+class Hanging(Line):
+    def build(self):
+        import time
+        while True:
+            try:
+                time.sleep(3600)
+            except Exception:
+                pass
+
 class Wrong(Line):
     def __init__(self, width):
         int("x")
@@ -109,6 +119,8 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "line.py").write_text(MODULE)
     (folder / "needy.py").write_text("import a_library_that_nobody_has\n")
     (folder / "broken.py").write_text("1 / 0\n")
+    (folder / "typo.py").write_text("class Line(:\n")
+    (folder / "renamed.py").write_text("from torch import nnn\n")
     (folder / "wrong.py").write_text(WRONG)
     monkeypatch.syspath_prepend(str(tmp_path))
     yield folder
@@ -200,6 +212,29 @@ def test_a_model_that_cannot_be_traced_names_its_file():
 def test_what_a_class_does_wrong_is_one_line_that_names_its_file(name: str, words: str):
     with pytest.raises(ValueError, match=rf"^conf/workload/line.yaml: {re.escape(words)}$"):
         traces.trace(config(_target_=f"ourteam_models.wrong.{name}"), 2, low_precision=False)
+
+
+@pytest.mark.usefixtures("package", "project")
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [
+        ("typo", r"SyntaxError: invalid syntax \(typo.py, line 1\)"),
+        ("renamed", r"ImportError: cannot import name 'nnn' from 'torch' .*"),
+    ],
+)
+def test_a_module_that_cannot_be_imported_is_one_line_that_names_its_file(module: str, words: str):
+    needed = f"importing what ourteam_models.{module}.Line needs"
+    with pytest.raises(ValueError, match=rf"^conf/workload/line.yaml: {needed}: {words}$"):
+        traces.trace(config(_target_=f"ourteam_models.{module}.Line"), 2, low_precision=False)
+
+
+@pytest.mark.usefixtures("package", "project")
+def test_a_model_that_is_never_built_is_ended_with_the_place_where_it_hung(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(traces, "LIMIT_S", 0.5)
+    said = r"wrong.Hanging was not built and traced after 0.5 s; its code was at .*wrong.py:\d+, in build$"
+    with pytest.raises(ValueError, match=said):
+        traces.trace(config(_target_="ourteam_models.wrong.Hanging"), 2, low_precision=False)
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
 
 
 @pytest.mark.usefixtures("project")

@@ -89,6 +89,13 @@ class Toy(Workload):
             raise FileNotFoundError(f"data/text/train.bin: gone at batch {number}")
         if self.fault == "mistake":
             raise ValueError("too many values to unpack")
+        if self.fault == "stop iteration":
+            next(iter(()))
+        if self.fault == "exit":
+            raise SystemExit(0)
+        if self.fault == "wordy bug":
+            print("x" * 10**6)
+            raise ZeroDivisionError("a bug in the workload")
         if self.fault == "bug":
             raise ZeroDivisionError("a bug in the workload")
         if self.fault == "killed":

@@ -5,7 +5,6 @@ Not covered: building the things that a config names (bench/, launchers/ do that
 
 from __future__ import annotations
 
-import errno
 import functools
 import os
 import re
@@ -23,7 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ValidationError
 
 from yocobench import composition, nearest, plain, stops, sweep, usage
-from yocobench.paths import relative
+from yocobench.paths import told
 from yocobench.schema import Chip, Config, Instance, LauncherConfig, MachineImages, Study, Subset, WorkloadConfig
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -178,8 +177,7 @@ def stage(main: Callable[[Config], int | None]) -> Callable[[], None]:
 
 
 def _fail(error: Exception) -> NoReturn:
-    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-    print(f"error: {relative(error)}{'; free some (`df -h`), then run it again' if full else ''}", file=sys.stderr)
+    print(told(error), file=sys.stderr)
     sys.exit(2)
 
 

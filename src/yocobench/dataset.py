@@ -15,7 +15,7 @@ from rich.progress import Progress
 from yocobench import config
 from yocobench.bench.data import ImagesManifest, TextManifest
 from yocobench.datasets import images, text
-from yocobench.paths import relative
+from yocobench.paths import told
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
             else:
                 made = describe_images(images.build(params.images, target, progress))
     except (ValueError, OSError) as error:
-        print(f"error: {relative(error)}", file=sys.stderr)
+        print(told(error), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"interrupted: data/{given.kind} was not changed", file=sys.stderr)

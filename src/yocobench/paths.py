@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -10,6 +11,12 @@ from pydantic import ValidationError
 def relative(text: object) -> str:
     """`text`, usually an error, with the project's folder (the current one) taken off every path inside it."""
     return str(text).replace(f"{Path.cwd()}/", "")
+
+
+def told(error: Exception) -> str:
+    """An error as a command ends with it: `relative`, and what to do about a full disk."""
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return f"error: {relative(error)}{'; free some (`df -h`), then run it again' if full else ''}"
 
 
 def first_line(error: BaseException) -> str:

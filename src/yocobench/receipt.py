@@ -127,11 +127,16 @@ def aside(spec: CellSpec, root: Path) -> Receipt | None:
 def read(path: Path) -> Receipt:
     """The receipt at `path`. Raises ValueError naming what is wrong and what to do, FileNotFoundError if absent."""
     again = f"remove it and run `dvc repro` to measure the cell again, or `git checkout -- {path}`"
+    if f"{STANDALONE.as_posix()}/" in path.as_posix():  # git has none of these, and no stage writes them again
+        again = f"move it out of {STANDALONE}: what was logged of it stays in the MLflow store"
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # json's, of bytes that are no text, of a number without end
         raise ValueError(f"{path}: not a whole receipt ({error}); {again}") from None
-    if not isinstance(document, dict) or document.pop("schema", None) != SCHEMA:
+    stated = document.pop("schema", None) if isinstance(document, dict) else None
+    if stated != SCHEMA:
+        if str(stated).startswith(SCHEMA.rpartition("/")[0]):  # of a later version: nothing is wrong with it
+            again = f"this one is of {stated}: `git pull` for code that reads it, else {again}"
         raise ValueError(f"{path}: not a receipt of schema {SCHEMA}; {again}")
     stated = document.pop("sha256", None)
     if stated != _checksum(document):

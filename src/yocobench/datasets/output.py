@@ -38,6 +38,10 @@ def whole_folder(target: Path) -> Iterator[Path]:
             if target.exists():
                 shutil.rmtree(target)
             partial.rename(target)
+        except OSError as error:
+            if error.filename is None and error.errno is not None:  # of a write: the system names no file then
+                raise OSError(error.errno, error.strerror, str(target)) from error
+            raise
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 

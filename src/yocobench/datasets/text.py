@@ -131,7 +131,7 @@ def _write(
             ids = itertools.chain.from_iterable((*document.ids, end) for document in encoded)
             tokens = np.fromiter(ids, dtype=TOKEN_DTYPE)
             counts += np.bincount(tokens, minlength=vocab_size)
-            tokens.tofile(file)
+            file.write(tokens.tobytes())  # not tofile(), whose error on a full disk says neither that nor where
             progress.advance(task, len(batch))
         num_tokens = int(counts.sum())
         file.seek(0)

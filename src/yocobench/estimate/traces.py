@@ -11,7 +11,12 @@ import dataclasses
 import functools
 import hashlib
 import json
+import signal
+import threading
+from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
 from yocobench.code_digest import code_md5
 from yocobench.estimate import memory
@@ -20,6 +25,8 @@ from yocobench.receipt import write_atomic
 from yocobench.schema import Precision, WorkloadConfig
 
 CACHE = Path("mlruns") / "cache"
+LIMIT_S = 600.0
+"""For building a model and tracing it, which takes seconds."""
 TRACERS = [Path(__file__).with_name(f"{name}.py") for name in ("trace", "fused", "alive", "operations", "workspace")]
 
 
@@ -54,15 +61,51 @@ def _trace(workload_json: str, micro_batch_size: int, low_precision: bool) -> Tr
     from yocobench.bench.workloads import build_workload
     from yocobench.estimate.trace import trace_workload
 
-    built = build_workload(workload)
+    where = f"conf/workload/{workload.name}.yaml"
     try:
-        found = trace_workload(built, micro_batch_size, low_precision)
-    except (ValueError, SystemExit) as error:
-        ended = "its code ends the process: sys.exit " if isinstance(error, SystemExit) else ""
-        raise ValueError(f"conf/workload/{workload.name}.yaml: {ended}{error}") from error
+        with _limited():
+            built = build_workload(workload)
+            try:
+                found = trace_workload(built, micro_batch_size, low_precision)
+            except (ValueError, SystemExit) as error:
+                ended = "its code ends the process: sys.exit " if isinstance(error, SystemExit) else ""
+                raise ValueError(f"{where}: {ended}{error}") from error
+    except (ImportError, SyntaxError) as error:
+        needed = f"importing what {workload.target} needs"
+        raise ValueError(f"{where}: {needed}: {type(error).__name__}: {error}") from error
+    except _TooLong as at:
+        said = f"{workload.target} was not built and traced after {LIMIT_S:g} s"
+        raise ValueError(f"{where}: {said}; its code was at {at}") from None
     with contextlib.suppress(OSError):  # a cache that cannot be written costs seconds, not the answer
         write_atomic(path, json.dumps(dataclasses.asdict(found)))
     return found
+
+
+class _TooLong(BaseException):
+    """Where the code was. No Exception: a user's code may catch those and try again."""
+
+
+@contextlib.contextmanager
+def _limited() -> Iterator[None]:
+    """Raises _TooLong after LIMIT_S: no launcher watches yet, and a model may wait for ever, for a download, say.
+
+    Signals are handled in the main thread only: in another one there is no limit.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(_number: int, frame: FrameType | None) -> NoReturn:
+        assert frame is not None
+        raise _TooLong(f"{frame.f_code.co_filename}:{frame.f_lineno}, in {frame.f_code.co_name}")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, LIMIT_S)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def _path(workload: WorkloadConfig, micro_batch_size: int, low_precision: bool) -> Path:

@@ -14,6 +14,9 @@ NO_THREAD = "Thread creation failed: Resource temporarily unavailable"
 """libgomp's last words: a thread's stack is memory, too, and a limit on memory is met there as well as in torch. One on
 the number of processes (ulimit -u, pids of a cgroup) sounds the same, and is not told apart."""
 
+ENDED = "RuntimeError: generator raised StopIteration"
+"""How Python words a next() within batches() that found no more."""
+
 
 @dataclass
 class Told:
@@ -35,6 +38,11 @@ def without_result(
 ) -> RepeatResult:
     """The record of a repeat that could not write its own. Raises a mistake or a bug before anything was measured."""
     outcome: Outcome
+    file = f"conf/workload/{spec.workload.name}.yaml"
+    if status == 0 and not (timed_out or asked):
+        status, error = 2, f"{file}: code of {spec.workload.target} ended the process (sys.exit) before it was done"
+    elif error.endswith(ENDED):
+        status, error = 2, f"{file}: batches() of {spec.workload.target} ended; it must go on: docs/your-model.md"
     if status == 2 and not (number or told.step_times_s):
         raise ValueError(error)
     if status == 2:  # a file that vanished, say: what was measured before stands
@@ -57,9 +65,9 @@ def without_result(
         reason = f"no memory, or no leave, to start one more thread (ulimit -v, ulimit -u): {last}"
     else:
         bug = f"{spec.label}, repeat {number}: exit status {status}\n{error}"
-        if number == 0:
+        if not (number or told.step_times_s):
             raise RuntimeError(bug)
-        print(bug, file=sys.stderr)  # with its traceback; the repeats before it stand
+        print(bug, file=sys.stderr)  # with its traceback; what was measured before it stands
         outcome, reason = "interrupted", bug.splitlines()[-1]
     return partial(number, outcome, reason, started_at, told, spec)
 

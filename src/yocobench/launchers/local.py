@@ -35,6 +35,8 @@ from yocobench.telling import Progress
 
 GRACE_S = 20.0  # from SIGTERM to SIGKILL: time to write the partial result
 SAMPLE_EVERY_S = 2.0
+LAST_BYTES = 1 << 15
+"""Of all that a repeat printed: a traceback whole, and not the megabytes of a progress bar."""
 PARENT = os.getppid()
 
 
@@ -173,7 +175,7 @@ class LocalLauncher(Launcher):
                 verdict = json.loads(left.read_text())
                 told.facts.setdefault("micro_batch_size", spec.micro_batch_size)
                 return endings.partial(number, verdict["outcome"], verdict["reason"], started_at, told, spec)
-            error = relative(log_file.read_text(errors="replace").strip())
+            error = relative(_printed_last(log_file))
             asked = bool(stop) and not timed_out
             if child.returncode == -signal.SIGKILL and kills is not None and oom_kills() != kills:
                 told.killed_for_memory = True
@@ -187,6 +189,12 @@ class LocalLauncher(Launcher):
         command = [sys.executable, "-m", "yocobench.bench.agent", "--processes", str(spec.processes // self.boxes)]
         command += ["--boxes", str(self.boxes), "--rendezvous", self.rendezvous]
         return [*command, "--run", f"{spec.key}-{number}", "--join-timeout", str(spec.protocol.timeout_s)]
+
+
+def _printed_last(log_file: Path) -> str:
+    with log_file.open("rb") as log:
+        log.seek(max(0, log_file.stat().st_size - LAST_BYTES))
+        return log.read().decode(errors="replace").strip()
 
 
 def _watch(
