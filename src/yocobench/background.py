@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import PurePath
 
 from yocobench.estimate import memory, traces
+from yocobench.estimate.calibration import HostRates
 from yocobench.pricelist import PriceList
 from yocobench.schema import Study, WorkloadConfig
 from yocobench.selection import wording
@@ -21,9 +22,15 @@ NOT_OF_SIZE = ("learning_rate", "weight_decay", "warmup_steps")
 
 
 def background(
-    study: Study, workload: WorkloadConfig, prices: PriceList, checks: Sequence[Checked], today: dt.date
+    study: Study,
+    workload: WorkloadConfig,
+    prices: PriceList,
+    checks: Sequence[Checked],
+    today: dt.date,
+    host: HostRates | None = None,
 ) -> Background:
-    """Of one workload's decision. `checks`: how the estimates of measured cells turned out, of any workload."""
+    """Of one workload's decision. `checks`: how the estimates of measured cells turned out, of any workload; `host`: the
+    micro-benchmark that estimates lean on."""
     stale = prices.stale(study, today)
     old = []
     if stale:
@@ -39,7 +46,7 @@ def background(
         data=data(study, workload),
         region=study.region,
         stale_prices=tuple(dict.fromkeys(price.instance_type for price in stale)),
-        warnings=(*old, *missed),
+        warnings=(*old, *missed, *([host.warning] if host and host.warning else [])),
     )
 
 
@@ -63,7 +70,6 @@ def data(study: Study, workload: WorkloadConfig) -> str:
         source, made = images.source, f"{images.num_images:,} rendered images of {images.image_size_px} px"
     else:
         source, made = text.source, f"program text of Python packages, vocabulary of {text.vocab_size:,}"
-    key = f"data.{workload.data}.source"
     if source is None:
-        return f"data: {made}, as {key} is null"
-    return f"data: {source if '://' in source else PurePath(source).name} ({key})"
+        return f"data: {made}, the default"
+    return f"data: {source if '://' in source else PurePath(source).name} (data.{workload.data}.source)"

@@ -42,7 +42,9 @@ def main(cfg: Config) -> None:
     gathered = gathering.gather(cfg, root, snapshot, known, what_if=bool(changed))
     checks, today = estimates.checks(root, known), dt.datetime.now(dt.UTC).date()
     decisions = tuple(
-        decide_workload(one.candidates, one.terms, background(cfg, config.workload(name), snapshot, checks, today))
+        decide_workload(
+            one.candidates, one.terms, background(cfg, config.workload(name), snapshot, checks, today, known.host)
+        )
         for name, one in zip(cfg.workloads, gathered, strict=True)
     )
     if sweep.running():

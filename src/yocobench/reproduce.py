@@ -33,7 +33,7 @@ def _host(host: HostRates | None) -> list[str]:
     return [
         f"micro-benchmark of this host of {host.measured_at[:10]} (mlruns/calibration, not in git): estimates of CPU",
         "types, and speed-ups and cost ratios over an estimated baseline, rest on it too; measured anew by another",
-        "checkout, it moves them by some per cent, on a busy host by up to a quarter",
+        "checkout, it moves them by some per cent, on a busy host by nearly half",
     ]
 
 

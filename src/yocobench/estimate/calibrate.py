@@ -6,7 +6,9 @@ One thread, CPU time, the best of several tries: a busy neighbour distorts it li
 with it does, for seconds at a time. So the probes take turns, in rounds: else one of them has a bad phase all to itself
 (a convolution's share of the product's rate came out as 0.82 and, 20 minutes later, as 0.54 on a shared Zen 3 host;
 in turn, four runs gave 0.63 to 0.78, 2026-11-30). What all cores make of it together is timed by the wall clock, since
-a virtual machine may call two threads of one core two cores: those two numbers want a quiet machine.
+a virtual machine may call two threads of one core two cores: those two numbers want a quiet machine. With a load of 4
+on two cores they came out as 1.0, and speed-ups over an estimated m5a.large as 0.58 of what they had been (2026-11-30).
+So what others took is kept too, and the decision warns of it.
 Kept under mlruns/calibration/, one file per host, with its date.
 """
 
@@ -21,6 +23,7 @@ from pathlib import Path
 
 from yocobench import config, usage
 from yocobench.bench import hardware
+from yocobench.bench.activity import Watch
 from yocobench.bench.data.manifest import ImagesManifest, read_manifest
 from yocobench.estimate import calibration
 from yocobench.estimate.calibration import Calibration, HostRates
@@ -76,6 +79,7 @@ def measure(host_id: str, cpu_model: str, physical_cores: int) -> HostRates:
     keep_freed_memory()  # as training does
     before = torch.get_num_threads()
     torch.set_num_threads(1)
+    watch = Watch()
     try:
         fp32 = {n: _product(n, "float32") for n in GEMM_SIZES}
         bf16 = {n: _product(n, "bfloat16") for n in (256, 512)}
@@ -85,6 +89,8 @@ def measure(host_id: str, cpu_model: str, physical_cores: int) -> HostRates:
         least = in_turn([*fp32.values(), *bf16.values(), *layers, large, small, _dispatch, decoding])
         rate, tile = fit_sizes({n: 2 * n**3 / least[call] for n, call in fp32.items()})
         conv, depthwise, attention = (flops / least[call] for call, flops in layers.items())
+        product_speedup, bandwidth_speedup = (_speedup(probe, physical_cores) for probe in (fp32[512], large))
+        seen = watch.seen()
         return HostRates(
             host_id=host_id,
             measured_at=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
@@ -97,12 +103,13 @@ def measure(host_id: str, cpu_model: str, physical_cores: int) -> HostRates:
             conv_share=conv / rate,
             depthwise_share=depthwise / rate,
             attention_share=attention / rate,
-            product_speedup=_speedup(fp32[512], physical_cores),
-            bandwidth_speedup=_speedup(large, physical_cores),
+            product_speedup=product_speedup,
+            bandwidth_speedup=bandwidth_speedup,
             bytes_per_s=2 * FP32_BYTES * MAIN_MEMORY / least[large],
             cache_bytes_per_s=2 * FP32_BYTES * CACHED / least[small],
             dispatch_s=least[_dispatch] / DISPATCHES,
             decode_s_per_megapixel=least[decoding] / (IMAGE_PX**2 / 1e6),
+            taken_share=None if seen.other_share is None else seen.other_share + (seen.steal_share or 0.0),
         )
     finally:
         torch.set_num_threads(before)
@@ -235,6 +242,8 @@ def main() -> int:
         print(f"error: {relative(error)}", file=sys.stderr)
         return 2
     print(rates.model_dump_json(indent=1))
+    if rates.warning:
+        print(rates.warning, file=sys.stderr)
     return 0
 
 

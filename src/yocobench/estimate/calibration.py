@@ -55,6 +55,19 @@ class HostRates(Frozen):
     """One elementwise operation on four numbers."""
     decode_s_per_megapixel: PositiveFloat
     """A JPEG of a photograph's detail to pixels."""
+    taken_share: float | None = None
+    """Of the host's CPU time meanwhile, what others took; null: not noted, or not known."""
+
+    @property
+    def warning(self) -> str:
+        """To keep in mind about what leans on these rates; empty: little else ran."""
+        if self.taken_share is None or self.taken_share <= OTHER_SHARE:
+            return ""
+        return (
+            f"others took {100 * self.taken_share:.0f} % of the CPU time while this host's micro-benchmark ran: estimates "
+            "of CPU types, and ratios to an estimated baseline, may be off by nearly half; on a quiet host "
+            "`python -m yocobench.estimate.calibrate` repeats it"
+        )
 
 
 class Residual(Frozen):
