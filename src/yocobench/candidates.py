@@ -94,7 +94,7 @@ def _conditions(evidence: Evidence, study: Study) -> Iterator[str]:
     if evidence.planned.exclusion is not None:
         return
     if training.status == "conditional":
-        yield f"trains on conditions only: {training.reason} ({training.source}, {training.as_of})"
+        yield f"trains on conditions only: {training.reason} ({training.source}, as of {training.as_of})"
     wasted = eligibility.times_out(evidence.planned.spec.kind, study)
     if wasted and not evidence.counted:
         yield f"no box would be started to measure it: {wasted}"

@@ -98,7 +98,7 @@ def _price_words(decision: Decision, name: str, spans: Sequence[Span]) -> str:
 
 
 def _change(share: float) -> str:
-    return f"{100 * (share - 1):+.0f} %"
+    return f"{100 * (share - 1):+.0f} %".replace("-", "\N{MINUS SIGN}")  # a hyphen after ~ is hard to see
 
 
 def _length(decision: Decision) -> Callable[[float], str]:
