@@ -160,16 +160,6 @@ def test_kept_host_rates_are_of_that_host_only(tmp_path):
     assert read(path, "abc") is None
 
 
-@pytest.mark.parametrize(("taken", "warned"), [(None, False), (0.05, False), (0.78, True)])
-def test_rates_of_a_busy_host_are_kept_with_a_warning(tmp_path, taken: float | None, warned: bool):
-    path = tmp_path / "abc.json"
-    write(HOST.model_copy(update={"taken_share": taken}), path)
-    found = read(path, "abc")
-    assert found is not None
-    assert found.warning.startswith("others took 78 % of the CPU time") == warned
-    assert bool(found.warning) == warned
-
-
 K80 = """
 name: nvidia-k80
 kind: cuda

@@ -7,7 +7,7 @@ import torch
 
 from test_estimate import HOST
 from yocobench import config
-from yocobench.estimate import calibrate, cpus, device, devices
+from yocobench.estimate import calibrate, calibration, cpus, device, devices
 from yocobench.estimate.constants import FITTED, GEMM_SHARE
 from yocobench.schema import Chip
 
@@ -169,3 +169,13 @@ def test_the_speed_up_of_all_cores_is_that_of_the_wall_clock_between_one_and_the
     finally:
         torch.set_num_threads(before)
     assert found == pytest.approx(expected, abs=0.2)
+
+
+@pytest.mark.parametrize(("taken", "warned"), [(None, False), (0.05, False), (0.78, True)])
+def test_rates_of_a_busy_host_are_kept_with_a_warning(tmp_path, taken: float | None, warned: bool):
+    path = tmp_path / "abc.json"
+    calibration.write(HOST.model_copy(update={"taken_share": taken}), path)
+    found = calibration.read(path, "abc")
+    assert found is not None
+    assert found.warning.startswith("others took 78 % of the CPU time") == warned
+    assert bool(found.warning) == warned

@@ -171,7 +171,7 @@ def test_every_verdict_is_defined_where_it_is_read(decision):
 
 def test_an_estimate_outside_its_interval_is_a_warning_and_one_inside_is_none():
     missed = Checked("yoco-det", "local", Rates(100, 145, 110, 200), "this host", "image")
-    assert missed.warning.startswith("checked on local, the estimate was +45% off, outside its 90 % interval")
+    assert missed.warning.startswith("checked on local, the estimate was +45 % off, outside its 90 % interval")
     assert "measured 100.0 images/s, ~145.0 estimated" in missed.line
     assert Checked("yoco-det", "local", Rates(120, 145, 110, 200), "this host").warning == ""
     assert Checked("yoco-det", "local", None, "gone").warning == ""

@@ -29,8 +29,8 @@ def background(
     today: dt.date,
     host: HostRates | None = None,
 ) -> Background:
-    """Of one workload's decision. `checks`: how the estimates of measured cells turned out, of any workload; `host`: the
-    micro-benchmark that estimates lean on."""
+    """Of one workload's decision. `checks`: how the estimates of measured cells turned out, of any workload; `host`:
+    the micro-benchmark that estimates lean on."""
     stale = prices.stale(study, today)
     old = []
     if stale:

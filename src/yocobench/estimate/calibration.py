@@ -64,8 +64,8 @@ class HostRates(Frozen):
         if self.taken_share is None or self.taken_share <= OTHER_SHARE:
             return ""
         return (
-            f"others took {100 * self.taken_share:.0f} % of the CPU time while this host's micro-benchmark ran: estimates "
-            "of CPU types, and ratios to an estimated baseline, may be off by nearly half; on a quiet host "
+            f"others took {100 * self.taken_share:.0f} % of the CPU time while this host's micro-benchmark ran: "
+            "estimates of CPU types, and ratios to an estimated baseline, may be off by nearly half; on a quiet host "
             "`python -m yocobench.estimate.calibrate` repeats it"
         )
 

@@ -49,8 +49,8 @@ class Checked:
         """To keep in mind about the other estimates of the workload; empty: the interval held."""
         if self.rates is None or self.rates.inside:
             return ""
-        off = self.rates.estimated / self.rates.measured - 1
+        off = 100 * (self.rates.estimated / self.rates.measured - 1)
         return (
-            f"checked on {self.instance}, the estimate was {100 * off:+.0f} % off, outside its 90 % interval: other estimates "
-            "of this workload may be too"
+            f"checked on {self.instance}, the estimate was {off:+.0f} % off, outside its 90 % interval: other "
+            "estimates of this workload may be too"
         )
