@@ -122,7 +122,7 @@ def test_advice_is_an_estimate_in_every_number():
 
 
 def test_the_page_states_exclusions_with_source_and_date(decision):
-    assert "- inf1, excluded: cannot train (user guide, 2026-07-20)" in report.markdown([decision], [])
+    assert "- inf1, excluded: cannot train (user guide, as of 2026-07-20)" in report.markdown([decision], [])
 
 
 def test_the_page_shows_how_estimates_and_smaller_subsets_turned_out(decision):
