@@ -72,7 +72,7 @@ def test_a_type_that_trains_on_conditions_says_which_and_that_it_would_time_out(
     asked = study("protocol.timeout_s=900")
     conditions, timing_out = made("trn1.2xlarge", kind="neuron", asked=asked).warnings
     training = config.instance("trn1.2xlarge").training
-    assert conditions == f"trains on conditions only: {training.reason} ({training.source}, {training.as_of})"
+    assert conditions == f"trains on conditions only: {training.reason} ({training.source}, as of {training.as_of})"
     # 900 s for all else, and a compilation twice as long as the 1200 s assumed
     assert timing_out.startswith("no box would be started to measure it: protocol.timeout_s (900) would end it")
     assert timing_out.endswith("raise protocol.timeout_s in params.yaml to 3300")

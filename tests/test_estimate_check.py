@@ -119,5 +119,5 @@ def test_a_receipt_that_no_catalogue_knows_has_a_line_and_breaks_nothing(project
     lines = [one.line for one in estimates.checks(project, Calibration())]
     assert len(lines) == 3
     assert lines[0].startswith("gone on g4dn.xlarge: not checked: ")
-    assert "estimated without it (+0%), inside its 90 % interval" in lines[1]
+    assert "estimated without it (+0 %), inside its 90 % interval" in lines[1]
     assert lines[2].startswith("wide on x9.mega: not checked: instance 'x9.mega' is not known")

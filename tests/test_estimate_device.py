@@ -8,7 +8,7 @@ import torch
 from test_estimate import HOST
 from yocobench import config
 from yocobench.bench.measurement import HostActivity
-from yocobench.estimate import calibrate, cpus, device, devices
+from yocobench.estimate import calibrate, calibration, cpus, device, devices
 from yocobench.estimate.constants import FITTED, GEMM_SHARE
 from yocobench.schema import Chip
 
@@ -179,7 +179,15 @@ def test_the_micro_benchmark_keeps_what_others_took_meanwhile(monkeypatch):
     monkeypatch.setattr(calibrate.activity, "Watch", Busy)
     monkeypatch.setattr(calibrate, "in_turn", lambda probes: dict.fromkeys(probes, 1e-3))
     monkeypatch.setattr(calibrate, "_speedup", lambda call, cores: 1.0)
-    found = calibrate.measure("abc", "Test CPU", 2)
-    assert found.taken_share == pytest.approx(0.4)
-    assert found.was_busy
-    assert not HOST.was_busy  # nobody watched
+    assert calibrate.measure("abc", "Test CPU", 2).taken_share == pytest.approx(0.4)
+    assert HOST.warning == ""  # nobody watched
+
+
+@pytest.mark.parametrize(("taken", "warned"), [(None, False), (0.05, False), (0.78, True)])
+def test_rates_of_a_busy_host_are_kept_with_a_warning(tmp_path, taken: float | None, warned: bool):
+    path = tmp_path / "abc.json"
+    calibration.write(HOST.model_copy(update={"taken_share": taken}), path)
+    found = calibration.read(path, "abc")
+    assert found is not None
+    assert found.warning.startswith("others took 78 % of the CPU time") == warned
+    assert bool(found.warning) == warned

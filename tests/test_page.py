@@ -78,8 +78,13 @@ def test_the_answer_stands_first_with_verdict_bill_time_and_baseline(read, decis
     assert decision.chosen == "slow"
     start = read.text[: read.text.index("Time against cost")]
     assert decision.sentence in start
-    assert "provisional, best with" in start
+    assert "likely to be the best" in start
     assert "Bill 10.0 USD, whole job Time 100 hours Speed-up 1 times slow Saving 0 % of slow's bill" in start
+
+
+def test_commands_in_warnings_are_code(decision):
+    text = page.html([decision.model_copy(update={"warnings": ("old < new; `make ui` shows it",)})], [])
+    assert "<li>old &lt; new; <code>make ui</code> shows it" in text
 
 
 def test_each_candidate_has_its_hand_computed_numbers(read):
@@ -123,7 +128,7 @@ def test_what_would_change_it_and_what_to_measure_next_are_there(read, decision)
 def test_exclusions_prices_checks_and_commands_are_there(read):
     assert "old, excluded: retired </script><b> (AWS)" in read.text
     assert "slow 0.1 0.100000 2026-07-20 price list (us-east-1, on-demand)" in read.text
-    assert "yoco-det on slow: measured 100.0 samples/s, ~120.0 estimated without it (+20%), inside" in read.text
+    assert "yoco-det on slow: measured 100.0 samples/s, ~120.0 estimated without it (+20 %), inside" in read.text
     assert "From subsets to the job fits line" in read.text
     assert "How to reproduce make decide prices of yesterday" in read.text
 
@@ -160,7 +165,7 @@ def test_every_chart_has_a_text_alternative(read):
     named = {one["id"] for _, one in read.elements if "id" in one}
     for plot in plots:
         assert {plot["aria-labelledby"], plot["aria-describedby"]} <= named
-    words = "slow is chosen. On the Pareto front, fastest first: guess ~5.00 h ~10.10 USD; slow 100 h 10.00 USD."
+    words = "slow is chosen. On the Pareto front, fastest first: guess ~5.00 h, ~10.10 USD; slow 100 h, 10.00 USD."
     assert words in read.text
     assert "Not drawn, without a price: here." in read.text
     assert "Excluded: old (reasons below)." in read.text

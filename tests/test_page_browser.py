@@ -170,6 +170,13 @@ def test_the_page_fits_its_window_in_both_themes(window, width_px, theme):
     assert (picture.getpixel((2, 2)) < 60) == (theme == "dark")
 
 
+def test_the_reasons_are_in_sight_on_a_laptop(window):
+    window.look(1280, "light")
+    window.open(window.address)
+    hidden_px = 'const box = document.querySelector(".scroll"); return box.scrollWidth - box.clientWidth'
+    assert window.run(hidden_px) == 0
+
+
 @pytest.mark.parametrize("width_px", WIDTHS_PX)
 def test_every_chart_is_drawn_within_its_window(window, width_px):
     window.look(width_px, "light")
@@ -199,8 +206,8 @@ def test_what_an_estimate_misses_a_limit_by_is_an_estimate(shown):
         const terms = { samples: 6, deadline: 5, budget: Infinity, cost_weight: 1 };
         return sentence(decide({ rows: [row] }, terms), terms, "");
     """  # 6 h of 5 h
-    assert shown.run(say, "estimated") == "Nothing fits within 5 h. x comes closest, ~20.0 % over: ~6.00 h, ~6.00 USD."
-    assert shown.run(say, "measured") == "Nothing fits within 5 h. x comes closest, 20.0 % over: 6.00 h, 6.00 USD."
+    assert shown.run(say, "estimated") == "Nothing fits within 5 h. x comes closest, ~20 % over: ~6.00 h, ~6.00 USD."
+    assert shown.run(say, "measured") == "Nothing fits within 5 h. x comes closest, 20 % over: 6.00 h, 6.00 USD."
 
 
 def test_numbers_read_as_in_python(shown):

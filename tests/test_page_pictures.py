@@ -52,7 +52,7 @@ def test_each_price_that_decides_has_a_strip(decision):
     assert [(one.end, one.winner) for one in found["heavy"]] == [(pytest.approx(1 / 1.2), "heavy"), (4.0, "slow")]
     assert strips.price_words(decision) == [
         "Price of slow: up to ~+20 % slow wins, beyond that heavy wins.",
-        "Price of heavy: up to ~-17 % heavy wins, beyond that slow wins.",
+        "Price of heavy: up to ~\N{MINUS SIGN}17 % heavy wins, beyond that slow wins.",
     ]
 
 

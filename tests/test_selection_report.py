@@ -122,7 +122,7 @@ def test_advice_is_an_estimate_in_every_number():
 
 
 def test_the_page_states_exclusions_with_source_and_date(decision):
-    assert "- inf1, excluded: cannot train (user guide, 2026-07-20)" in report.markdown([decision], [])
+    assert "- inf1, excluded: cannot train (user guide, as of 2026-07-20)" in report.markdown([decision], [])
 
 
 def test_the_page_shows_how_estimates_and_smaller_subsets_turned_out(decision):
@@ -184,7 +184,7 @@ def test_every_verdict_is_defined_where_it_is_read(decision):
 
 def test_an_estimate_outside_its_interval_is_a_warning_and_one_inside_is_none():
     missed = Checked("yoco-det", "local", Rates(100, 145, 110, 200), "this host", "image")
-    assert missed.warning.startswith("checked on local, the estimate was +45% off, outside its 90 % interval")
+    assert missed.warning.startswith("checked on local, the estimate was +45 % off, outside its 90 % interval")
     assert "measured 100.0 images/s, ~145.0 estimated" in missed.line
     assert Checked("yoco-det", "local", Rates(120, 145, 110, 200), "this host").warning == ""
     assert Checked("yoco-det", "local", None, "gone").warning == ""

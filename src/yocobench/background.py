@@ -40,14 +40,7 @@ def background(
             f"{study.region} are over {limit} days old, the oldest of {stale[0].as_of}; with AWS credentials "
             "`python -m yocobench.prices` fetches new ones"
         )
-    busy = []
-    if host is not None and host.was_busy:
-        share = wording.percent(host.taken_share or 0.0)
-        busy.append(
-            f"others took {share} of this machine's CPU time during its micro-benchmark: "
-            "estimates of CPU types, and ratios over an estimated baseline, may be off by half; once it is quiet, "
-            "`python -m yocobench.estimate.calibrate` measures it anew"
-        )
+    busy = [host.warning] if host is not None and host.warning else []
     missed = [one.warning for one in checks if one.workload == workload.name and one.warning]
     return Background(
         model=model(workload),
@@ -78,7 +71,6 @@ def data(study: Study, workload: WorkloadConfig) -> str:
         source, made = images.source, f"{images.num_images:,} rendered images of {images.image_size_px} px"
     else:
         source, made = text.source, f"program text of Python packages, vocabulary of {text.vocab_size:,}"
-    key = f"data.{workload.data}.source"
     if source is None:
-        return f"data: {made}, as {key} is null"
-    return f"data: {source if '://' in source else PurePath(source).name} ({key})"
+        return f"data: {made}, the default"
+    return f"data: {source if '://' in source else PurePath(source).name} (data.{workload.data}.source)"

@@ -94,7 +94,7 @@ def _conditions(evidence: Evidence, study: Study) -> Iterator[str]:
     if evidence.planned.exclusion is not None:
         return
     if training.status == "conditional":
-        yield f"trains on conditions only: {training.reason} ({training.source}, {training.as_of})"
+        yield f"trains on conditions only: {training.reason} ({training.source}, as of {training.as_of})"
     wasted = eligibility.times_out(evidence.planned.spec.kind, study)
     if wasted and not evidence.counted:
         yield f"no box would be started to measure it: {wasted}"
@@ -127,7 +127,7 @@ def _number(evidence: Evidence, estimator: Estimator, study: Study) -> tuple[Sta
 def _one_off(evidence: Evidence, study: Study) -> OneOff:
     """Boot and set-up as boxes of the type took them, build and compilation as the cell did: measured where it ran.
 
-    What no run says is assumed, with its spread; a single box has that spread too, as it shows none of its own. A box of
+    What no run says is assumed, with its spread, which a single box has too: it shows none of its own. A box of
     `launcher=ec2` says its boot; a run on this machine does not.
     """
     seen = evidence.boxes_s

@@ -133,6 +133,8 @@ def main(arguments: Sequence[str]) -> int:
         if host is not None:
             when = f"{host.measured_at} on {host.cpu_model}, torch {host.torch_version}"
             console.print(f"Host micro-benchmark: {when}; {len(calibration.residuals)} measured cell(s) used.")
+            if host.warning:
+                console.print(f"Mind: {host.warning}")
     except (ValueError, OSError) as error:
         print(f"error: {relative(error)}", file=sys.stderr)
         return 2

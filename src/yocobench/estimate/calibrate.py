@@ -86,6 +86,7 @@ def measure(host_id: str, cpu_model: str, physical_cores: int) -> HostRates:
         least = in_turn([*fp32.values(), *bf16.values(), *layers, large, small, _dispatch, decoding])
         rate, tile = fit_sizes({n: 2 * n**3 / least[call] for n, call in fp32.items()})
         conv, depthwise, attention = (flops / least[call] for call, flops in layers.items())
+        product_speedup, bandwidth_speedup = (_speedup(probe, physical_cores) for probe in (fp32[512], large))
         return HostRates(
             host_id=host_id,
             measured_at=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
@@ -98,8 +99,8 @@ def measure(host_id: str, cpu_model: str, physical_cores: int) -> HostRates:
             conv_share=conv / rate,
             depthwise_share=depthwise / rate,
             attention_share=attention / rate,
-            product_speedup=_speedup(fp32[512], physical_cores),
-            bandwidth_speedup=_speedup(large, physical_cores),
+            product_speedup=product_speedup,
+            bandwidth_speedup=bandwidth_speedup,
             bytes_per_s=2 * FP32_BYTES * MAIN_MEMORY / least[large],
             cache_bytes_per_s=2 * FP32_BYTES * CACHED / least[small],
             dispatch_s=least[_dispatch] / DISPATCHES,
@@ -237,6 +238,8 @@ def main() -> int:
         print(f"error: {relative(error)}", file=sys.stderr)
         return 2
     print(rates.model_dump_json(indent=1))
+    if rates.warning:
+        print(rates.warning, file=sys.stderr)
     return 0
 
 

@@ -59,9 +59,15 @@ class HostRates(Frozen):
     """Of the host's CPU time, what others took meanwhile (`taken`); null: not recorded, as in an older file."""
 
     @property
-    def was_busy(self) -> bool:
-        """Whether the two speed-ups, timed by the wall clock, are others' doing as well."""
-        return self.taken_share is not None and self.taken_share > OTHER_SHARE
+    def warning(self) -> str:
+        """To keep in mind about what leans on these rates; empty: little else ran."""
+        if self.taken_share is None or self.taken_share <= OTHER_SHARE:
+            return ""
+        return (
+            f"others took {100 * self.taken_share:.0f} % of the CPU time while this host's micro-benchmark ran: "
+            "estimates of CPU types, and ratios to an estimated baseline, may be off by half; on a quiet host "
+            "`python -m yocobench.estimate.calibrate` repeats it"
+        )
 
 
 class Residual(Frozen):

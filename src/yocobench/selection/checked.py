@@ -40,8 +40,8 @@ class Checked:
         found = self.rates
         return (
             f"{self.workload} on {self.instance}: measured {found.measured:,.1f} {self.unit}s/s, "
-            f"~{found.estimated:,.1f} estimated without it ({found.estimated / found.measured - 1:+.0%}), "
-            f"{'inside' if found.inside else 'outside'} its 90 % interval; {self.note}"
+            f"~{found.estimated:,.1f} estimated without it ({100 * (found.estimated / found.measured - 1):+.0f} %), "
+            f"{'inside' if found.inside else 'outside'} its 90 % interval; rests on {self.note}"
         )
 
     @property
@@ -49,8 +49,8 @@ class Checked:
         """To keep in mind about the other estimates of the workload; empty: the interval held."""
         if self.rates is None or self.rates.inside:
             return ""
-        off = self.rates.estimated / self.rates.measured - 1
+        off = 100 * (self.rates.estimated / self.rates.measured - 1)
         return (
-            f"checked on {self.instance}, the estimate was {off:+.0%} off, outside its 90 % interval: other estimates "
-            "of this workload may be too"
+            f"checked on {self.instance}, the estimate was {off:+.0f} % off, outside its 90 % interval: other "
+            "estimates of this workload may be too"
         )

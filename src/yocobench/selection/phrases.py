@@ -68,12 +68,16 @@ def close(ranking: Ranking) -> str:
     if what == "cost" and by_time.hours < chosen.hours:
         more = _more(usd(_cost(by_time) - _cost(chosen)), by_time, chosen)
         takes = wording.mark(by_time.rate.source) + hours(float(by_time.hours))
-        told += f"; the fastest of them, {by_time.name}, takes {takes} and costs {more} more"
+        told += f"{_one_of(near, 'fastest', by_time)} takes {takes} and costs {more} more"
     elif what == "time" and _cost(by_cost) < _cost(chosen):
         more = _more(hours(float(by_cost.hours - chosen.hours)), by_cost, chosen)
         costs = wording.mark(by_cost.rate.source) + usd(_cost(by_cost))
-        told += f"; the cheapest of them, {by_cost.name}, costs {costs} and takes {more} more"
+        told += f"{_one_of(near, 'cheapest', by_cost)} costs {costs} and takes {more} more"
     return f"{told}."
+
+
+def _one_of(near: Sequence[Scored], superlative: str, one: Scored) -> str:
+    return ", which" if len(near) == 1 else f"; the {superlative} of them, {one.name},"
 
 
 def _is_close(one: Scored, ranking: Ranking) -> bool:

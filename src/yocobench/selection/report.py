@@ -174,7 +174,7 @@ def _wish(row: Row, decision: Decision) -> str:
 
 def unranked(one: Unranked) -> str:
     """Why it has no number, and who says so."""
-    origin = ", ".join(part for part in (one.reason_source, one.reason_as_of and one.reason_as_of.isoformat()) if part)
+    origin = ", ".join(part for part in (one.reason_source, one.reason_as_of and f"as of {one.reason_as_of}") if part)
     return f"{one.instance}, {one.status}: {one.reason}{f' ({origin})' if origin else ''}"
 
 

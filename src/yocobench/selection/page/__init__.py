@@ -167,8 +167,8 @@ class View:
         return paying.HEADER
 
     def ways_notes(self, decision: Decision) -> list[str]:
-        """What goes with them, markup left out."""
-        return [line.replace("`", "") for line in paying.notes(decision)]
+        """What goes with them."""
+        return paying.notes(decision)
 
     def undrawn(self, decision: Decision) -> list[str]:
         """Candidates with a number that the chart cannot place: they have no price."""
@@ -208,7 +208,7 @@ class View:
         if not front:
             return "No candidate that can be chosen has a number: there is nothing to draw."
         named = [
-            f"{row.instance} {self.marked(row, wording.hours(row.hours))} "
+            f"{row.instance} {self.marked(row, wording.hours(row.hours))}, "
             f"{self.marked(row, wording.usd(row.cost_usd or 0))}"
             for row in sorted(front, key=lambda row: row.hours)
         ]

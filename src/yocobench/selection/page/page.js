@@ -44,6 +44,10 @@ function number(value) {
 const plain = (value) => number(value).replace(/\.0+$/, ""); // what was asked, not found: "given" in Python
 const usd = (value) =>
   (value >= 1 ? value.toLocaleString("en-US", { minimumFractionDigits: 2, maximumFractionDigits: 2 }) : number(value)) + " USD";
+function percent(share) {
+  const digits = 100 * share >= 10 ? 0 : 1;
+  return (100 * share).toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits }) + " %";
+}
 const mark = (source) => (source === "estimated" || source === "extrapolated" ? "~" : "");
 const both = (one) => `${mark(one.source)}${number(one.hours)} h, ${mark(one.source)}${usd(one.cost)}`;
 
@@ -61,7 +65,7 @@ function sentence(answer, terms, superlative) {
   if (answer.chosen) return `${answer.chosen.instance} is ${superlative}${within}: ${both(answer.chosen)}.`;
   const nearest = answer.ordered[0];
   if (!nearest) return "Nothing with a number may be chosen.";
-  return `Nothing fits${within}. ${nearest.instance} comes closest, ${mark(nearest.source)}${number(100 * nearest.over)} % over: ${both(nearest)}.`;
+  return `Nothing fits${within}. ${nearest.instance} comes closest, ${mark(nearest.source)}${percent(nearest.over)} over: ${both(nearest)}.`;
 }
 
 function command(data, given) {
@@ -132,7 +136,7 @@ function whatIf(data, form, view) {
         if (one.over) {
           const over = item.appendChild(document.createElement("span"));
           over.className = "over";
-          over.textContent = `, ${mark(one.source)}${number(100 * one.over)} % over`;
+          over.textContent = `, ${mark(one.source)}${percent(one.over)} over`;
         }
         return item;
       }),

@@ -97,7 +97,8 @@ def _price_words(decision: Decision, name: str, spans: Sequence[Span]) -> str:
 def _change(share: float) -> str:
     """As `wording.percent` has it, since the same change stands in sentences too; with its sign, nought as +0.0 %."""
     change = 100 * (share - 1)
-    return f"{change:+.0f} %" if abs(change) >= 10 else f"{change:+z.1f} %"
+    words = f"{change:+.0f} %" if abs(change) >= 10 else f"{change:+z.1f} %"
+    return words.replace("-", "\N{MINUS SIGN}")  # a hyphen after ~ is hard to see
 
 
 def _length(decision: Decision) -> Callable[[float], str]:
