@@ -15,6 +15,7 @@ from rich.progress import Progress
 from yocobench import config
 from yocobench.bench.data import ImagesManifest, TextManifest
 from yocobench.datasets import images, text
+from yocobench.launchers.signals import INTERRUPTED_STATUS
 from yocobench.paths import told
 
 
@@ -38,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         print(f"interrupted: data/{given.kind} was not changed", file=sys.stderr)
-        return 130
+        return INTERRUPTED_STATUS
     print(f"data/{given.kind}: {made}")
     return 0
 

@@ -48,10 +48,6 @@ def _heart() -> tuple[Point, ...]:
     )
 
 
-def _half_disc() -> tuple[Point, ...]:
-    return tuple((math.cos(math.pi * i / 24), 0.45 - math.sin(math.pi * i / 24)) for i in range(25))
-
-
 def _crescent() -> tuple[Point, ...]:
     outer = [(math.cos(a), math.sin(a)) for a in (math.radians(d) for d in range(50, 311, 10))]
     inner = [(0.45 + 0.78 * math.cos(a), 0.98 * math.sin(a)) for a in (math.radians(d) for d in range(290, 69, -10))]
