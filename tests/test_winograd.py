@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812 (torch's own idiom)
@@ -33,32 +31,6 @@ def test_values_and_gradients_are_those_of_a_direct_convolution(height: int, wid
     mine, theirs = (torch.autograd.grad(out, (x, weight), out_grad) for out in (ours, torchs))
     for gradient, expected in zip(mine, theirs, strict=True):
         torch.testing.assert_close(gradient, expected, rtol=1e-10, atol=1e-10)
-
-
-def test_compiled_it_takes_no_products_with_small_matrices_and_gives_the_same() -> None:
-    torch.manual_seed(0)
-    images, weights = torch.randn(2, 3, 7, 10, dtype=torch.float64), torch.randn(5, 3, 3, 3, dtype=torch.float64)
-    traced: list[str] = []
-
-    def convolved(x: Tensor, weight: Tensor) -> list[Tensor]:
-        x, weight = x.clone().requires_grad_(), weight.clone().requires_grad_()
-        out = function(x, weight)
-        return [out.detach(), *torch.autograd.grad(out.square().sum(), (x, weight))]
-
-    def noting(graph: torch.fx.GraphModule, _inputs: list[Tensor]) -> Callable[..., object]:
-        traced.extend(str(node.target) for node in graph.graph.nodes)
-        return make_boxed_func(graph)
-
-    from torch._dynamo.backends.common import aot_autograd  # seconds to import
-    from torch._functorch.aot_autograd import make_boxed_func
-
-    function = convolve
-    eager = convolved(images, weights)
-    torch.compiler.reset()
-    function = torch.compile(convolve, backend=aot_autograd(fw_compiler=noting), fullgraph=True, dynamic=False)
-    for mine, expected in zip(convolved(images, weights), eager, strict=True):
-        torch.testing.assert_close(mine, expected, rtol=1e-10, atol=1e-10)
-    assert [name for name in traced if "mm" in name] == ["aten.bmm.default"] * 3  # forward and its two gradients
 
 
 def test_an_image_of_ones_under_a_filter_of_ones_counts_the_neighbours() -> None:

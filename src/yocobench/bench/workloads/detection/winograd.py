@@ -55,30 +55,13 @@ def pays(batch: int, channels_in: int, channels_out: int, height: int, width: in
     return tiles >= MIN_TILES and channels_in * channels_out >= MIN_CHANNELS * (channels_in + channels_out)
 
 
-Matrix = tuple[tuple[float, ...], ...]
-
-
-def _both_sides(matrix: Matrix, values: Tensor, transposed: bool = False) -> Tensor:
-    """M d M^T over the first two axes of `values`, rows and columns: (M's rows squared, ..., last axis).
-
-    Compiled, as sums: inductor makes one pass of each axis, of what stands before it too, in half of the time that
-    products with so small a matrix take (one Zen 3 core, 2026-11-30). Eager, each term would be a pass.
-    """
-    if torch.compiler.is_compiling():
-        rows = tuple(zip(*matrix, strict=True)) if transposed else matrix
-        return _sums(rows, _sums(rows, values, axis=1), axis=1).flatten(0, 1).flatten(1, -2)
+def _both_sides(matrix: tuple[tuple[float, ...], ...], values: Tensor, transposed: bool = False) -> Tensor:
+    """M d M^T over the first two axes of `values`, rows and columns: (M's rows squared, ..., last axis)."""
     m = torch.tensor(matrix, dtype=values.dtype)
     m = m.t() if transposed else m
     size, side = m.shape
-    products = (m @ values.reshape(side, -1)).view(size, side, -1)
-    return torch.matmul(m, products).view(size**2, -1, values.shape[-1])
-
-
-def _sums(matrix: Matrix, values: Tensor, axis: int) -> Tensor:
-    """The combinations of `values` along that axis, which becomes the first."""
-    parts = values.unbind(axis)
-    terms = ([part * factor for part, factor in zip(parts, row, strict=True) if factor] for row in matrix)
-    return torch.stack([sum(some[1:], some[0]) for some in terms])
+    rows = (m @ values.reshape(side, -1)).view(size, side, -1)
+    return torch.matmul(m, rows).view(size**2, -1, values.shape[-1])
 
 
 def _of_input(x: Tensor) -> Tensor:
