@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from aws_stand_in import Aws, aws_account  # noqa: F401
+from test_ec2_ledger import entry
 from yocobench import config, preflight
 from yocobench.aws import identity, images, network, quotas
+from yocobench.aws.ledger import Ledger
 
 REPOSITORY = Path(__file__).parents[1]
 G, STANDARD, TRN = "L-DB2E81BA", "L-1216C47A", "L-2C3B7624"
@@ -219,6 +221,14 @@ def test_no_default_vpc_names_the_command_that_makes_one(run: Run, aws: Aws):
 def test_the_worst_case_is_held_against_the_cap(run: Run, max_usd: str, status: int, words: str):
     found, out = run("--max-usd", max_usd, instances="g4dn.xlarge")
     assert (found, words in out) == (status, True), out
+
+
+def test_what_other_boxes_took_counts_against_the_cap(run: Run, project: Path):
+    Ledger(project).put(entry("a", state="closed", cost_usd="0.64"))
+    status, out = run("--max-usd", "1.36", instances="g4dn.xlarge")  # enough for these two cells alone
+    assert status == 1
+    said = "1.36 USD at worst beside 0.64 USD of the last 24 h, over the cap of 1.36 USD; launcher.max_usd=2 covers"
+    assert said in out
 
 
 def test_credentials_that_end_before_a_box_would_are_refused(run: Run, aws: Aws, monkeypatch: pytest.MonkeyPatch):

@@ -25,6 +25,7 @@ from yocobench import config, pricelist
 from yocobench.aws import identity, launch_plan, mailbox, quotas, session
 from yocobench.aws.checks import Candidate, Checker
 from yocobench.aws.ec2_settings import Ec2Settings
+from yocobench.aws.ledger import Ledger
 from yocobench.schema import Config, Instance
 from yocobench.selection.eligibility import exclude, times_out
 
@@ -91,13 +92,19 @@ def quota_requests(checker: Checker, instances: Sequence[Instance], cells: int, 
 
 
 def _over_cap(candidates: list[Candidate], cells: int, settings: Ec2Settings) -> list[str]:
-    """The whole study's worst case against the cap: a cell that would go over it is not started."""
+    """The whole study's worst case against what the cap leaves: a cell that would go over it is not started."""
+    try:
+        taken = Ledger(config.root()).taken_usd(settings.max_usd_window_h)
+    except ValueError as error:  # it would keep a launch, too
+        return [str(error)]
     total = sum((one.worst_usd * cells for one in candidates if one.worst_usd is not None), Decimal(0))
-    if total <= settings.max_usd:
+    if total + taken <= settings.max_usd:
         return []
+    beside = f" beside {taken:.2f} USD of the last {settings.max_usd_window_h:g} h" if taken else ""
+    enough = (total + taken).to_integral_value("ROUND_CEILING")
     return [
-        f"the study: {cells} cells on each of {len(candidates)} types cost {total} USD at worst, over the cap of "
-        f"{settings.max_usd} USD; launcher.max_usd={total.to_integral_value('ROUND_CEILING')} covers them all"
+        f"the study: {cells} cells on each of {len(candidates)} types cost {total} USD at worst{beside}, over the cap "
+        f"of {settings.max_usd} USD; launcher.max_usd={enough} covers them all"
     ]
 
 
