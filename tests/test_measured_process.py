@@ -38,6 +38,14 @@ def test_a_loaders_worker_that_is_killed_is_an_outcome_with_what_may_help():
     assert len(found.repeats[0].step_times_s) == 1  # of 8 batches, two a step: the first step, two to warm up, one
 
 
+@pytest.mark.usefixtures("toys_importable")
+def test_what_a_cell_is_called_reaches_a_process_of_another_locale(monkeypatch):
+    for name, value in {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}.items():
+        monkeypatch.setenv(name, value)  # of the child: this process keeps its own
+    found = measure(spec(fault="gar keiner, größtes Ärgernis", protocol={"repeats": 1}))
+    assert found.outcome == "ok", found.reason
+
+
 @pytest.mark.parametrize("folder_is_gone", [False, True])
 def test_a_process_whose_launcher_was_killed_meanwhile_ends(tmp_path, folder_is_gone):
     given, pipe = tmp_path / "spec", tmp_path / "progress"

@@ -79,7 +79,7 @@ def show(ledger: Ledger, entries: list[Entry], is_partial: bool) -> None:
     held = [entry for entry in entries if entry.state in HOLDING]
     for entry in held:
         told = ledger.file(entry, "now")
-        phase = told.read_text() if told.is_file() else "reserved"
+        phase = told.read_text(encoding="utf-8") if told.is_file() else "reserved"
         client = "" if ledger.held(entry.cell_key) else " (no client: the cell's next run collects it)"
         print(f"{entry.label}: {entry.zone or entry.region}, {phase}{client}")
     spent = "dollars unknown" if is_partial else f"{ledger.taken_usd(24):.2f} USD spent or reserved in the last 24 h"

@@ -50,7 +50,7 @@ def record_failure(error: BaseException) -> None:
     folder = Path(hydra.sweep.dir) / str(hydra.job.num)
     folder.mkdir(parents=True, exist_ok=True)
     text = str(error) if isinstance(error, ValueError | OSError) else "".join(traceback.format_exception(error))
-    (folder / FAILURE).write_text(f"{hydra.job.override_dirname}\n{relative(text)}\n")
+    (folder / FAILURE).write_text(f"{hydra.job.override_dirname}\n{relative(text)}\n", encoding="utf-8")
 
 
 def record_scenario(decision: str) -> None:
@@ -58,7 +58,7 @@ def record_scenario(decision: str) -> None:
     hydra = HydraConfig.get()
     folder = Path(hydra.sweep.dir) / str(hydra.job.num)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / SCENARIO).write_text(f"{' '.join(hydra.overrides.task)}\n{decision}\n")
+    (folder / SCENARIO).write_text(f"{' '.join(hydra.overrides.task)}\n{decision}\n", encoding="utf-8")
 
 
 def _show_scenarios(folder: Path) -> None:
@@ -70,7 +70,7 @@ def _show_scenarios(folder: Path) -> None:
 
     from yocobench.selection import decision, tables
 
-    read = [path.read_text().partition("\n") for path in paths]
+    read = [path.read_text(encoding="utf-8").partition("\n") for path in paths]
     table = tables.scenarios([(overrides, decision.load(text)) for overrides, _, text in read])
     (Console() if sys.stdout.isatty() else Console(width=tables.PLAIN_COLUMNS)).print(table)
 
@@ -78,7 +78,7 @@ def _show_scenarios(folder: Path) -> None:
 def _show_failures(failures: list[Path]) -> None:
     print(f"\n{len(failures)} job(s) failed, the others are recorded:", file=sys.stderr)
     for path in failures:
-        overrides, _, reason = path.read_text().partition("\n")
+        overrides, _, reason = path.read_text(encoding="utf-8").partition("\n")
         print(f"  job {path.parent.name} [{overrides}]: {reason.strip()}", file=sys.stderr)
 
 

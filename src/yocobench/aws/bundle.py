@@ -69,7 +69,7 @@ def commit_to_send(root: Path, allow_dirty: bool) -> str:
 def make(spec: CellSpec, instance: Instance, root: Path, folder: Path, commit: str, region: str) -> list[Part]:
     """Write the files into `folder`. Raises ValueError for a dataset or a workload's package that cannot be sent."""
     _git(root, "archive", "--format=tar", f"--output={folder / 'code.tar'}", commit)
-    (folder / "constraints.txt").write_text(_git(root, "show", f"{commit}:./constraints.txt") + "\n")
+    (folder / "constraints.txt").write_text(_git(root, "show", f"{commit}:./constraints.txt") + "\n", encoding="utf-8")
     _tar(folder / "cell.tar", _cell_files(spec, instance, root, region))
     names = ["code.tar", "constraints.txt", "cell.tar"]
     if spec.dataset_path is not None:
@@ -124,7 +124,7 @@ def _tar(path: Path, files: Iterator[tuple[str, bytes | Path]]) -> None:
 
 def _cell_files(spec: CellSpec, instance: Instance, root: Path, region: str) -> Iterator[tuple[str, bytes | Path]]:
     """The resolved settings (JSON is YAML), the price snapshot, the memory plan, the user's own workload."""
-    params = yaml.safe_load((root / "params.yaml").read_text())
+    params = yaml.safe_load((root / "params.yaml").read_bytes())
     params |= {"protocol": spec.protocol.model_dump(), "region": region}
     kind = spec.workload.data
     size = {"fraction": 1.0} if kind is None else {"items": {kind: spec.dataset_items}}
@@ -183,7 +183,8 @@ def _image_files(folder: Path, name: str, items: int) -> Iterator[tuple[str, byt
     wanted = []
     for split, count in (("train", items), ("heldout", None)):
         yield f"{name}/{split}.json", folder / f"{split}.json"
-        wanted += [image["file_name"] for image in json.loads((folder / f"{split}.json").read_text())["images"][:count]]
+        listed = json.loads((folder / f"{split}.json").read_bytes())["images"]
+        wanted += [image["file_name"] for image in listed[:count]]
     yield f"{name}/manifest.json", folder / "manifest.json"
     for file_name in sorted(set(wanted)):
         assert not Path(file_name).is_absolute(), file_name

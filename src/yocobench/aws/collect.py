@@ -72,7 +72,7 @@ def _log(ledger: Ledger, entry: Entry) -> Path:
 
 def _last_line(log: Path) -> str:
     """The last error of the log, or its last line."""
-    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith(("error:", "ERROR:"))]
     said = " / ".join(errors[-2:]) or (lines[-1] if lines else "it left no log")
     return f"{said} (log: mlruns/ledger/{log.name})"

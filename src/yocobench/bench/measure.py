@@ -242,7 +242,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--progress", type=Path, required=True, help="named pipe that the launcher reads")
     options = parser.parse_args()
-    spec = CellSpec.model_validate_json(options.spec.read_text())
+    spec = CellSpec.model_validate_json(options.spec.read_bytes())
     rank = int(os.environ["RANK"]) if spec.processes > 1 else 0
     if rank > 0:
         parallel.finish(follow(spec, options.repeat, Path.cwd(), rank, options.out))
@@ -274,7 +274,7 @@ def main() -> None:
         except Exception:
             traceback.print_exc()
             parallel.finish(1)
-    options.out.write_text(outcome.model_dump_json())
+    options.out.write_text(outcome.model_dump_json(), encoding="utf-8")
     if spec.processes > 1:
         if outcome.outcome != "ok":
             parallel.finish(ENDED_EARLY)

@@ -43,8 +43,9 @@ class BoxRun:
         """Show it here, and leave it where `python -m yocobench.reap --list` finds it."""
         if self.entry is not None:
             progress = dataclasses.replace(progress, box=watch.spent(self.entry))
+            text = progress.text(self.spec.workload.sample_unit)
             with contextlib.suppress(OSError):
-                self.ledger.file(self.entry, "now").write_text(progress.text(self.spec.workload.sample_unit))
+                self.ledger.file(self.entry, "now").write_text(text, encoding="utf-8")
         with contextlib.suppress(OSError):  # a full disk or a terminal that is gone costs no measurement
             self._show(progress)
 

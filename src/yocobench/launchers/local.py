@@ -148,7 +148,7 @@ class LocalLauncher(Launcher):
         available, kills = psutil.virtual_memory().available, oom_kills()
         with tempfile.TemporaryDirectory(prefix="yocobench-") as folder:
             spec_file, out_file, log_file, pipe = (Path(folder) / n for n in ("spec", "out.json", "stderr", "progress"))
-            spec_file.write_text(spec.model_dump_json(by_alias=True))
+            spec_file.write_text(spec.model_dump_json(by_alias=True), encoding="utf-8")
             os.mkfifo(pipe)
             read_end = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
             started_at = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
@@ -164,7 +164,7 @@ class LocalLauncher(Launcher):
                 os.close(read_end)
                 _end(child)
             if out_file.is_file() and child.returncode == 0:
-                result = RepeatResult.model_validate_json(out_file.read_text())
+                result = RepeatResult.model_validate_json(out_file.read_bytes())
                 if timed_out:
                     result = result.model_copy(update={"outcome": "timeout", "reason": endings.timeout_reason(spec)})
                 return result
