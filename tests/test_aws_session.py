@@ -92,7 +92,7 @@ def test_an_unknown_profile_is_named_before_any_call(aws: Aws, monkeypatch: pyte
     [
         lambda: identity.whoami("us-east-1"),
         lambda: boxes.find("us-east-1"),
-        lambda: boxes.start(PLAN, entry("a"), "#!/bin/bash", lambda: None),
+        lambda: boxes.start(PLAN, entry("a"), "#!/bin/bash", lambda: None, lambda: None),
     ],
     ids=["who", "look", "launch"],
 )

@@ -131,25 +131,6 @@ def test_an_image_that_is_gone_lists_its_siblings(run: Run, aws: Aws):
     assert row(out, "g4dn.xlarge")[-1] == "ready"
 
 
-def test_siblings_come_with_the_most_alike_first_from_all_pages(aws: Aws):
-    aws.page_size = 1
-    path = "/aws/service/deeplearning/ami/x86_64/oss-nvidia-driver-gpu-pytorch-2.11-ubuntu-24.04/latest/ami-id"
-    assert images.siblings(path, "us-east-1") == [
-        "/aws/service/deeplearning/ami/x86_64/oss-nvidia-driver-gpu-pytorch-2.12-ubuntu-24.04/latest/ami-id",
-        "/aws/service/deeplearning/ami/x86_64/base-oss-nvidia-driver-gpu-ubuntu-24.04/latest/ami-id",
-    ]
-
-
-def test_every_family_has_an_image_with_its_root_device(aws: Aws, project: Path):
-    found = {family: images.resolve(family, "us-east-1") for family in config.images().families}
-    assert set(found) == {"cpu-x86_64", "cpu-arm64", "cuda", "neuron"}
-    assert {image.root_device_name for image in found.values()} == {"/dev/sda1"}
-    assert found["neuron"].python == "/opt/aws_neuronx_venv_pytorch_2_9/bin/python"
-    assert found["cpu-arm64"].python is None
-    assert images.family(config.instance("c8g.8xlarge")) == "cpu-arm64"
-    assert images.family(config.instance("trn1.2xlarge")) == "neuron"
-
-
 def test_a_region_without_the_type_says_so(run: Run):
     status, out = run("region=eu-west-1", "--max-usd", "50", instances="trn1.2xlarge")
     assert status == 1
