@@ -195,9 +195,7 @@ def rows(contestants: list[Contestant], slice_: Slice, peak_tflops: float | None
             ratio,
             f"{one.tokens_per_step / statistics.median(one.seconds):,.0f}",
             f"{statistics.median(one.product_flops_per_s) / 1e9:.0f}",
-            ""
-            if peak_tflops is None
-            else f"{one.flops_per_step / statistics.median(one.seconds) / peak_tflops / 1e10:.1f} %",
+            "" if peak_tflops is None else f"{share_of(peak_tflops, one):.1f} %",
         )
 
 
