@@ -1,6 +1,6 @@
 """What loading its images costs the detector's training, on this CPU or on a GPU.
 
-    python -m benchmarks.feeding                                  # the two-core size: four minutes, of which compiling takes three
+    python -m benchmarks.feeding                                  # the two-core size: four minutes, mostly compiling
     python -m benchmarks.feeding --size plan --batch 16
     python -m benchmarks.feeding --kind cuda --size plan --batch 256 --steps 100 --peak-tflops 989
 
