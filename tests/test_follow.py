@@ -49,7 +49,8 @@ def test_a_rank_that_is_told_the_end_leaves_the_group(told, tmp_path):
 @pytest.mark.parametrize(
     ("error", "status", "says"),
     [
-        (MemoryError("no more memory"), 3, ""),
+        (MemoryError("no more memory"), 3, "no more memory"),
+        (MemoryError(), 3, "MemoryError"),
         (ValueError("train.bin: damaged"), 2, "train.bin: damaged"),
         (RuntimeError("a bug"), 1, "RuntimeError: a bug"),
         (TypeError("another"), 1, "TypeError: another"),
@@ -61,10 +62,12 @@ def test_a_rank_that_failed_tells_why_and_takes_nothing_down(monkeypatch, told, 
     out = tmp_path / "out.json"
     assert follow.follow(spec(), 0, tmp_path, 1, out) == status
     assert dist.is_initialized()
-    assert says in capsys.readouterr().err
+    printed = capsys.readouterr().err
     assert follow.failed(out).is_file() == (status == 3)
     if status == 3:
-        assert json.loads(follow.failed(out).read_text())["reason"] == "rank 1: no more memory"
+        assert json.loads(follow.failed(out).read_text())["reason"] == f"rank 1: {says}"
+    else:
+        assert says in printed
 
 
 END = """

@@ -144,11 +144,17 @@ def test_where_nothing_fits_the_page_does_not_claim_that_no_measurement_pays():
         candidate("guess", 1000, "1.20", spread=1.5, source="estimated"),  # 1 h (0.667 to 1.5)
     ]
     close, far = (decide_workload(rows, terms(deadline_h=hours)) for hours in (0.8, 0.5))
-    might = "Nothing meets the limits as far as is known; a measurement of guess might show otherwise."
-    never = "Nothing meets the limits, and no measurement is likely to show otherwise."
+    might = "Nothing can be chosen as far as is known; a measurement of guess might show otherwise."
+    never = "Nothing can be chosen, and no measurement is likely to show otherwise."
     for one, told in ((close, might), (far, never)):
         assert report.markdown([one], []).count(f"### Measure next\n\n{told}\n") == 1
         assert f"<p>{told}</p>" in page.html([one], [])
+
+
+def test_a_candidate_without_a_number_may_still_be_one_that_can_be_chosen():
+    rows = [without_number("new", "unmeasured", "no run"), without_number("old", "excluded", "cannot train")]
+    decision = decide_workload(rows, terms())
+    assert "a measurement of new might show otherwise" in report.no_advice(decision)
 
 
 def test_the_page_is_at_most_nine_columns_wide(decision):

@@ -55,8 +55,10 @@ def test_readings_are_in_order_and_stop_with_the_block():
         (None, [0, 1, 2, 3]),
         ("2", [2]),
         ("3, 1", [3, 1]),
-        ("GPU-5f1c", ["GPU-5f1c"]),
+        ("GPU-2f1c,MIG-8a", [2, "MIG-8a"]),
+        ("GPU-", []),  # all begin so
         ("1,-1,2", [1]),  # CUDA stops there
+        ("1,7,2", [1]),
         ("", []),
     ],
 )
@@ -66,6 +68,7 @@ def test_only_the_gpus_that_cuda_may_use_are_read(monkeypatch, visible, handles)
         "nvmlDeviceGetCount": lambda: 4,
         "nvmlDeviceGetHandleByIndex": lambda number: number,
         "nvmlDeviceGetHandleByUUID": lambda uuid: uuid,
+        "nvmlDeviceGetUUID": lambda number: f"GPU-{number}f1c8e55-92b8-2b21-8a52-22f0b0df9a7b",
     }
     for name, answer in told.items():
         monkeypatch.setattr(pynvml, name, answer)

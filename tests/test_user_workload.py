@@ -9,6 +9,7 @@ import pytest
 import torch
 import yaml
 
+from yocobench import plan
 from yocobench.bench.workloads import build_workload
 from yocobench.bench.workloads.base import Workload
 from yocobench.estimate import traces
@@ -234,6 +235,9 @@ def test_a_model_that_is_never_built_is_ended_with_the_place_where_it_hung(monke
     said = r"wrong.Hanging was not built and traced after 0.5 s; its code was at .*wrong.py:\d+, in build$"
     with pytest.raises(ValueError, match=said):
         traces.trace(config(_target_="ourteam_models.wrong.Hanging"), 2, low_precision=False)
+    stated = config(_target_="ourteam_models.wrong.Hanging", micro_batch_size=2)
+    with pytest.raises(ValueError, match=said):  # not tried again for each cell, with nobody told
+        plan._memory_need(stated, "fp32")
     assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
 
 

@@ -30,7 +30,7 @@ def background(
     host: HostRates | None = None,
 ) -> Background:
     """What one workload's decision rests on. `checks`: how estimates of measured cells turned out, of any workload;
-    `host`: its micro-benchmark, where estimates of CPU types lean on it."""
+    `host`: this host's micro-benchmark; null where no estimate of a CPU type leans on it."""
     stale = prices.stale(study, today)
     old = []
     if stale:

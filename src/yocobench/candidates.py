@@ -127,7 +127,7 @@ def _number(evidence: Evidence, estimator: Estimator, study: Study) -> tuple[Sta
 def _one_off(evidence: Evidence, study: Study) -> OneOff:
     """Boot and set-up as boxes of the type took them, build and compilation as the cell did: measured where it ran.
 
-    What no run says is assumed, with its spread, which a single box has too: it shows none of its own. A box of
+    What no run says is assumed, with the study's spread; so is how much starts differ, where one box was seen. A box of
     `launcher=ec2` says its boot; a run on this machine does not.
     """
     seen = evidence.boxes_s

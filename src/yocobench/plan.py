@@ -111,11 +111,14 @@ def _check_precision(workload: WorkloadConfig, instance: Instance, detected: Det
 
 
 def _memory_need(workload: WorkloadConfig, precision: Precision) -> MemoryNeed | None:
-    """Null for a model that cannot be traced, where the micro-batch is stated. Raises ValueError where it is not."""
+    """Null for a model that cannot be traced, where the micro-batch is stated.
+
+    Raises ValueError where it is not stated, or the model is never built.
+    """
     try:
         return traces.memory_need(workload, precision)
-    except ValueError:
-        if workload.micro_batch_size is None:
+    except ValueError as error:
+        if workload.micro_batch_size is None or isinstance(error, traces.NotBuilt):
             raise
         return None
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from yocobench import config, receipt, usage
-from yocobench.paths import first_line, relative
+from yocobench.paths import first_line, relative, told
 from yocobench.tracking import Store, StoreError, open_store
 
 
@@ -59,7 +59,7 @@ def main() -> int:
     try:
         good, problems = restore(config.root(), more=sys.argv[1:])
     except (ValueError, OSError) as error:
-        print(f"error: {relative(error)}", file=sys.stderr)
+        print(told(error), file=sys.stderr)
         return 2
     for problem in problems:
         print(f"error: {problem}", file=sys.stderr)

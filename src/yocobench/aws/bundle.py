@@ -50,9 +50,9 @@ def commit_to_send(root: Path, allow_dirty: bool) -> str:
     """
     try:
         changed = _git(root, "status", "--porcelain", "--", *CODE_PATHS).splitlines()
-    except (OSError, ValueError):
+    except (OSError, ValueError) as error:
         raise ValueError(
-            "a box runs code of a recorded commit, and this is no git checkout: `git init`, commit"
+            f"a box runs code of a recorded commit, and this is no git checkout: `git init`, commit ({error})"
         ) from None
     untracked = [line[3:] for line in changed if line.startswith("??")]
     if untracked:

@@ -33,7 +33,7 @@ class Check:
     text: str
     problem: str | None = None
     worst_usd: Decimal | None = None
-    """Of the check that prices the cell."""
+    """One cell's worst case; only the check that prices it has one."""
 
 
 @dataclass(frozen=True)

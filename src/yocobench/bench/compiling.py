@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from filelock import FileLock, Timeout
+from filelock import FileLock
 from torch import Tensor, nn
 
 from yocobench.bench import hardware
@@ -131,8 +131,9 @@ def discard_unfinished(cache: Path) -> None:
     for library in cache.glob("*/*.so"):
         if is_unfinished(library):
             lock = FileLock(cache / "locks" / f"{library.name.split('.')[0]}.lock", timeout=0)  # as inductor names it
-            with contextlib.suppress(Timeout), lock:  # held: somebody is writing it now
-                library.unlink(missing_ok=True)
+            with contextlib.suppress(OSError), lock:  # held (a timeout): somebody is writing it; or it is not ours
+                if is_unfinished(library):  # still, with the lock
+                    library.unlink(missing_ok=True)
 
 
 def is_unfinished(library: Path) -> bool:

@@ -16,6 +16,7 @@ from pathlib import Path
 from yocobench.bench import compiling, parallel
 from yocobench.bench.accelerators import open_device
 from yocobench.bench.trainer import Trace, Trainer, build, evaluate
+from yocobench.paths import first_line
 from yocobench.schema import CellSpec
 
 FIRST_WORD_S = 2.0
@@ -36,7 +37,7 @@ def follow(spec: CellSpec, repeat: int, root: Path, rank: int, out: Path) -> int
         if not open_device(spec.kind).is_out_of_memory(error):
             traceback.print_exc()
             return 1
-        reason = f"rank {rank}: {str(error).splitlines()[0][:300]}"
+        reason = f"rank {rank}: {first_line(error)[:300]}"
         failed(out).write_text(json.dumps({"outcome": "out_of_memory", "reason": reason}))
         return 3
     return 0

@@ -6,6 +6,7 @@ them; MLflow itself is not needed on the machine that measures.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import os
@@ -109,20 +110,31 @@ def _disk() -> Iterator[tuple[str, float]]:
 def gpus() -> list[object]:
     """One handle per NVIDIA GPU that CUDA may use here; none where the driver's library does not load.
 
-    NVML knows nothing of CUDA_VISIBLE_DEVICES, by which a shared host hands its GPUs out, by number or by UUID.
+    NVML knows nothing of CUDA_VISIBLE_DEVICES, by which a shared host hands its GPUs out, by number or by UUID. As CUDA
+    does, this stops at the first word that names no GPU, and takes a UUID's beginning for it.
     """
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     try:
         pynvml.nvmlInit()
+        every = [pynvml.nvmlDeviceGetHandleByIndex(number) for number in range(pynvml.nvmlDeviceGetCount())]
         if visible is None:
-            return [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
-        named = itertools.takewhile(lambda one: one not in ("", "-1"), map(str.strip, visible.split(",")))
-        return [
-            pynvml.nvmlDeviceGetHandleByIndex(int(one)) if one.isdigit() else pynvml.nvmlDeviceGetHandleByUUID(one)
-            for one in named
-        ]
+            return every
+        named = (_named(word, every) for word in visible.split(","))
+        return list(itertools.takewhile(lambda one: one is not None, named))
     except pynvml.NVMLError:
         return []
+
+
+def _named(word: str, every: list[object]) -> object | None:
+    """The GPU of a word of CUDA_VISIBLE_DEVICES; null: none."""
+    word = word.strip()
+    if word.isdigit():
+        return every[int(word)] if int(word) < len(every) else None
+    if word.startswith("MIG-"):
+        with contextlib.suppress(pynvml.NVMLError):
+            return pynvml.nvmlDeviceGetHandleByUUID(word)
+    alike = [one for one in every if word and pynvml.nvmlDeviceGetUUID(one).startswith(word)]
+    return alike[0] if len(alike) == 1 else None
 
 
 def _gpu_memory(index: int, gpu: object) -> Iterator[tuple[str, float]]:

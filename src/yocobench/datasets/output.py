@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -39,7 +40,7 @@ def whole_folder(target: Path) -> Iterator[Path]:
                 shutil.rmtree(target)
             partial.rename(target)
         except OSError as error:
-            if error.filename is None and error.errno is not None:  # of a write: the system names no file then
+            if error.filename is None and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):  # of a write here
                 raise OSError(error.errno, error.strerror, str(target)) from error
             raise
         finally:

@@ -21,7 +21,7 @@ from yocobench import config, usage
 from yocobench.estimate import outside
 from yocobench.estimate.calibration import Calibration
 from yocobench.estimate.estimator import BOUND_WORDS, Estimate, NoEstimate, estimate
-from yocobench.paths import relative
+from yocobench.paths import told
 from yocobench.schema import Chip, WorkloadConfig
 
 KEYS = ("workload", "instance", "refresh")
@@ -136,7 +136,7 @@ def main(arguments: Sequence[str]) -> int:
             if host.warning:
                 console.print(f"Mind: {host.warning}")
     except (ValueError, OSError) as error:
-        print(f"error: {relative(error)}", file=sys.stderr)
+        print(told(error), file=sys.stderr)
         return 2
     return 0
 

@@ -25,7 +25,7 @@ from yocobench.bench import activity, hardware
 from yocobench.bench.data.manifest import ImagesManifest, read_manifest
 from yocobench.estimate import calibration
 from yocobench.estimate.calibration import Calibration, HostRates
-from yocobench.paths import relative
+from yocobench.paths import told
 
 Probe = Callable[[], object]
 GEMM_SIZES = (64, 128, 256, 512, 1024)
@@ -235,7 +235,7 @@ def main() -> int:
     try:
         rates = host_rates(config.root(), refresh=True)
     except (ValueError, OSError) as error:
-        print(f"error: {relative(error)}", file=sys.stderr)
+        print(told(error), file=sys.stderr)
         return 2
     print(rates.model_dump_json(indent=1))
     if rates.warning:

@@ -75,10 +75,14 @@ def _trace(workload_json: str, micro_batch_size: int, low_precision: bool) -> Tr
         raise ValueError(f"{where}: {needed}: {type(error).__name__}: {error}") from error
     except _TooLong as at:
         said = f"{workload.target} was not built and traced after {LIMIT_S:g} s"
-        raise ValueError(f"{where}: {said}; its code was at {at}") from None
+        raise NotBuilt(f"{where}: {said}; its code was at {at}") from None
     with contextlib.suppress(OSError):  # a cache that cannot be written costs seconds, not the answer
         write_atomic(path, json.dumps(dataclasses.asdict(found)))
     return found
+
+
+class NotBuilt(ValueError):
+    """A model that takes for ever to build: each further attempt would, too."""
 
 
 class _TooLong(BaseException):

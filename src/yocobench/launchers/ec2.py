@@ -148,7 +148,8 @@ class Ec2Launcher(Launcher):
             while not ledger.reserve(entry, settings.max_usd, settings.max_usd_window_h, settings.launch_parallelism):
                 report(Progress(f"waiting: {settings.launch_parallelism} boxes at once", 0, spec.protocol.repeats))
                 time.sleep(settings.poll_s)
-                with contextlib.suppress(session.Unreachable, session.Throttled):  # waited out, as in watch()
+                # Waited out, as in watch(); what is wrong with the ledger itself, the next reserve() says.
+                with contextlib.suppress(session.Unreachable, session.Throttled, ending.Unfinished):
                     ending.sweep(ledger, plan.region)  # a client that died holds a place
         except OverCap as error:
             return nothing("unmeasured", f"not started: {error}")

@@ -123,8 +123,8 @@ class BoxRun:
         return finished(measurement, self.entry, marker)
 
     def _end(self, entry: Entry, measurement: Measurement) -> Entry:
-        # Nothing may come before the end: it is not wanted (known already), or rich exits, as it does on a closed pipe.
-        with contextlib.suppress(NotWanted, SystemExit):
+        # Whatever showing raises, the end follows: NotWanted is known already, and rich exits on a closed pipe.
+        with contextlib.suppress(Exception, SystemExit):
             self.report(Progress("ending the box", 0, self.spec.protocol.repeats))
         try:
             outcome = None if measurement.outcome in NOT_ITS_END else measurement.outcome

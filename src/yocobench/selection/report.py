@@ -189,13 +189,14 @@ def advice(one: Advice) -> str:
 
 
 def no_advice(decision: Decision) -> str:
-    """Why no measurement is advised. Without a choice it has no saving, but may show that some type fits."""
+    """Why no measurement is advised. Without a choice one saves nothing, but may show that some type fits."""
     if decision.chosen is not None:
         return "No measurement would save more on this job than it costs."
     hopeful = [row.instance for row in decision.rows if row.could_still_win and row.source in wording.ESTIMATES]
+    hopeful += [one.instance for one in decision.unmeasured if one.status == "unmeasured"]
     if hopeful:
-        return f"Nothing meets the limits as far as is known; a measurement of {listed(hopeful)} might show otherwise."
-    return "Nothing meets the limits, and no measurement is likely to show otherwise."
+        return f"Nothing can be chosen as far as is known; a measurement of {listed(hopeful)} might show otherwise."
+    return "Nothing can be chosen, and no measurement is likely to show otherwise."
 
 
 # --- README -----------------------------------------------------------------------------------------------------
