@@ -7,6 +7,7 @@ import pytest
 from scipy.special import ndtri
 
 from selection_cases import candidate, terms, without_number
+from yocobench.selection import report
 from yocobench.selection.decide import decide_workload
 
 MEASURED = candidate("slow", 1000, "1.00")  # 1 h, 1.00 USD
@@ -103,3 +104,9 @@ def test_the_front_holds_what_nothing_beats_in_both():
 def test_equal_points_stay_on_the_front_together():
     decision = decide_workload([MEASURED, candidate("twin", 1000, "1.00")], terms())
     assert [row.on_front for row in decision.rows] == [True, True]
+
+
+def test_a_candidate_without_a_number_may_still_be_one_that_can_be_chosen():
+    rows = [without_number("new", "unmeasured", "no run"), without_number("old", "excluded", "cannot train")]
+    decision = decide_workload(rows, terms())
+    assert "a measurement of new might show otherwise" in report.no_advice(decision)

@@ -151,12 +151,6 @@ def test_where_nothing_fits_the_page_does_not_claim_that_no_measurement_pays():
         assert f"<p>{told}</p>" in page.html([one], [])
 
 
-def test_a_candidate_without_a_number_may_still_be_one_that_can_be_chosen():
-    rows = [without_number("new", "unmeasured", "no run"), without_number("old", "excluded", "cannot train")]
-    decision = decide_workload(rows, terms())
-    assert "a measurement of new might show otherwise" in report.no_advice(decision)
-
-
 def test_the_page_is_at_most_nine_columns_wide(decision):
     lines = report.markdown([decision], []).splitlines()
     assert max(line.count(" | ") + 1 for line in lines if line.startswith("|")) <= 9

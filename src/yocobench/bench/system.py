@@ -132,7 +132,8 @@ def _named(word: str, every: list[object]) -> object | None:
         return every[int(word)] if int(word) < len(every) else None
     if word.startswith("MIG-"):
         with contextlib.suppress(pynvml.NVMLError):
-            return pynvml.nvmlDeviceGetHandleByUUID(word)
+            part: object = pynvml.nvmlDeviceGetHandleByUUID(word)
+            return part
     alike = [one for one in every if word and pynvml.nvmlDeviceGetUUID(one).startswith(word)]
     return alike[0] if len(alike) == 1 else None
 
