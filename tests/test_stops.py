@@ -112,7 +112,8 @@ def stop_when_measuring(project: Path, cells: int, send: Callable[[subprocess.Po
     for name in names:
         add_toy(project, name, sleep_s=0.05)
     command = [sys.executable, "-m", "yocobench.train", "-m", f"workload={','.join(names)}", "instance=local"]
-    command += [*FAST, "protocol.max_steps=100000", "protocol.max_measure_s=100", *words]
+    endless = ["protocol.max_steps=100000", "protocol.max_measure_s=800", "protocol.target_relative_half_width=1e-9"]
+    command += [*FAST, *endless, *words]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as running:
         measuring = set()
         for line in running.stderr:
