@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from stage_cases import complaint
 from yocobench import config
 
 REPO = Path(__file__).resolve().parents[1]
@@ -103,3 +104,11 @@ def test_a_fact_of_another_sort_is_refused(project: Path, old: str, new: str, wo
     path.write_text(text.replace(old, new, 1), encoding="utf-8")
     with pytest.raises(ValueError, match=re.escape(words)):
         config.instance("g5.xlarge")
+
+
+@pytest.mark.parametrize("file", ["params.yaml", "conf/subset/mine.yaml"])
+@pytest.mark.parametrize(("text", "what"), [("- yoco-lm\n", "a list"), ("5\n", "one value, 5")])
+def test_a_file_without_keys_is_refused(project, monkeypatch, capsys, file, text, what):
+    (project / file).write_text(text)
+    said = complaint(monkeypatch=monkeypatch, capsys=capsys)
+    assert said == f"error: {file}: is {what}; write keys with values, such as `name: smoke`\n"

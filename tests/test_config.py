@@ -140,12 +140,6 @@ def test_a_word_that_cannot_be_merged_is_named(word):
         config.study([word])
 
 
-def test_a_study_that_is_a_list_is_refused(project, monkeypatch, capsys):
-    (project / "params.yaml").write_text("- yoco-lm\n")
-    said = complaint(monkeypatch=monkeypatch, capsys=capsys)
-    assert said == "error: params.yaml: is a list; write keys with values, such as `name: smoke`\n"
-
-
 # --- conf/ ------------------------------------------------------------------------------------------------------
 
 

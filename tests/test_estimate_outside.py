@@ -16,6 +16,7 @@ from yocobench.estimate import outside
         (K80.replace("240", "${nowhere}"), "bad.yaml: Interpolation key 'nowhere' not found"),
         (K80.replace("kind", "knd"), r"knd: unknown key; did you mean 'kind'\?"),
         ("- a", "bad.yaml: is a list; write keys with values"),
+        ("5", "bad.yaml: is one value, 5; write keys with values"),
     ],
 )
 def test_a_file_that_is_no_card_is_refused_in_words(tmp_path: Path, text: str, said: str):

@@ -18,11 +18,12 @@ from pydantic import BaseModel
 from yocobench import nearest
 from yocobench.schema import Config
 
+WITH_KEYS = "write keys with values, such as `name: smoke`"
 _NUMBERS = {"tag:yaml.org,2002:int", "tag:yaml.org,2002:float"}
 
 
 def check(text: str) -> None:
-    """Raise ValueError for what is no YAML, for a list without keys, and for numbers that are read as others.
+    """Raise ValueError for what is no YAML, for what has no keys, and for numbers that are read as others.
 
     YAML 1.1 takes 1:30 for 90 and 0250 for 168; DVC, which reads YAML 1.2, does not.
     """
@@ -31,7 +32,9 @@ def check(text: str) -> None:
     except yaml.YAMLError as error:
         raise ValueError(one_line(error)) from None
     if isinstance(node, yaml.SequenceNode):
-        raise ValueError("is a list; write keys with values, such as `name: smoke`")
+        raise ValueError(f"is a list; {WITH_KEYS}")
+    if isinstance(node, yaml.ScalarNode) and node.tag != "tag:yaml.org,2002:null":
+        raise ValueError(f"is one value, {node.value}; {WITH_KEYS}")
     left, seen = [node], set()
     while left:
         one = left.pop()

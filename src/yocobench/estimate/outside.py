@@ -66,8 +66,7 @@ def _values(path: Path) -> dict[Any, Any]:
         raw = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
     except (OmegaConfBaseException, ValueError) as error:
         raise ValueError(f"{path}: {plain.one_line(error)}") from None
-    if not isinstance(raw, dict):
-        raise ValueError(f"{path}: not a mapping; see conf/accelerator/ for the shape of a file")
+    assert isinstance(raw, dict), raw
     return raw
 
 
