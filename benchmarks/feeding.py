@@ -31,23 +31,12 @@ from yocobench import config
 from yocobench.bench.trainer import Trace, Trainer, first_step
 from yocobench.bench.workloads.detection.loader import default_workers
 from yocobench.paths import relative
-from yocobench.schema import AcceleratorKind, CellSpec, Protocol
+from yocobench.schema import AcceleratorKind, CellSpec
 from yocobench.selection.report import table
 
 DATA = Path("data/images")
 READY_PER_WORKER, READY_BESIDE = 2, 4
 """Batches that wait: each worker's own, then those of the thread that feeds an accelerator, with one in its hands."""
-NOT_TIMED = Protocol(
-    repeats=1,
-    warmup_steps=1,
-    min_steps=3,
-    max_steps=3,
-    max_measure_s=1,
-    target_relative_half_width=0.01,
-    timeout_s=600,
-    seed=0,
-)
-"""The steps are counted here."""
 
 
 @dataclasses.dataclass
@@ -77,7 +66,7 @@ def order(kind: AcceleratorKind, size: str, batch: int) -> CellSpec:
     workload = config.workload("yoco-det")
     fields = {"global_batch_size": batch, "args": {**workload.args, **SIZES[size]}}
     data = {"dataset_path": str(DATA), "kind": kind, "accelerator_count": 0 if kind == "cpu" else 1}
-    return results.cell(NOT_TIMED, workload.model_copy(update=fields), precision=precision_of(kind), **data)
+    return results.cell(results.COUNTED_HERE, workload.model_copy(update=fields), precision=precision_of(kind), **data)
 
 
 def block(trainer: Trainer, steps: int) -> tuple[float, float]:
@@ -125,8 +114,7 @@ def main() -> None:
     flops = trace.facts["flops_per_sample"]
     rows = []
     for name, rate in zip(("fed", "at hand"), fed.images_per_second, strict=True):
-        mfu = "" if options.peak_tflops is None else f"{rate * flops / options.peak_tflops / 1e10:.1f} %"
-        rows.append([name, f"{rate:,.1f}", mfu])
+        rows.append([name, f"{rate:,.1f}", results.share_of_peak(rate * flops, options.peak_tflops)])
     how = f"{spec.precision}, {'compiled' if trace.facts['compiled'] else 'eager'}, {workers} worker(s)"
     print(f"{options.size}, batch {options.batch}, {how}, torch {torch.__version__}")
     print(table(["batches", "images/s", "MFU"], rows))

@@ -18,6 +18,17 @@ from yocobench.launchers.local import LocalLauncher
 from yocobench.schema import CellSpec, Protocol, WorkloadConfig
 
 ROOT = Path(__file__).parents[1]
+COUNTED_HERE = Protocol(
+    repeats=1,
+    warmup_steps=1,
+    min_steps=3,
+    max_steps=3,
+    max_measure_s=1,
+    target_relative_half_width=0.01,
+    timeout_s=600,
+    seed=0,
+)
+"""For a benchmark that takes the steps of a trainer itself: what it says of steps is not read."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +102,11 @@ def cell(protocol: Protocol, workload: WorkloadConfig | None = None, **more: Any
         "host_id": detected.host_id,
     }
     return CellSpec(**{**fields, **more})
+
+
+def share_of_peak(flops_per_s: float, peak_tflops: float | None) -> str:
+    """MFU against a datasheet's rate, in per cent; empty where that is not given."""
+    return "" if peak_tflops is None else f"{100 * flops_per_s / (peak_tflops * 1e12):.1f} %"
 
 
 def measure(spec: CellSpec, repeat: int | None = None) -> Measurement:

@@ -36,14 +36,14 @@ from typing import get_args
 
 import numpy as np
 import torch
-from benchmarks.results import Result
+from benchmarks.results import COUNTED_HERE, Result, cell, share_of_peak
 
 from yocobench.bench import hardware
 from yocobench.bench.accelerators.base import default_threads
 from yocobench.bench.data.text import TOKEN_DTYPE, header
 from yocobench.bench.trainer import Trace, Trainer, first_step
 from yocobench.bench.workloads.yoco_lm import SIZES
-from yocobench.schema import AcceleratorKind, CellSpec, Precision, Protocol, WorkloadConfig
+from yocobench.schema import AcceleratorKind, CellSpec, Precision, WorkloadConfig
 from yocobench.selection.report import table
 
 MODELS = {
@@ -113,30 +113,14 @@ def spec(model: str, mode: str, slice_: Slice, data: Path) -> CellSpec:
         compile=mode == "compiled",
         args={"size": slice_.size, "sequence_length": slice_.length, **args},
     )
-    return CellSpec(
-        workload=workload,
+    return cell(
+        COUNTED_HERE,
+        workload,
         subset="random",
         dataset_path=str(data),
-        dataset_items=None,
-        dataset_md5=None,
-        instance="local",
         kind=slice_.kind,
         precision=slice_.precision,
         accelerator_count=0 if slice_.kind == "cpu" else 1,
-        micro_batch_size=sequences,
-        accumulation_steps=1,
-        protocol=Protocol(
-            repeats=1,
-            warmup_steps=1,
-            min_steps=3,
-            max_steps=3,
-            max_measure_s=1,
-            target_relative_half_width=0.01,
-            timeout_s=1,
-            seed=0,
-        ),
-        code_md5="",
-        host_id=None,
     )
 
 
@@ -195,13 +179,8 @@ def rows(contestants: list[Contestant], slice_: Slice, peak_tflops: float | None
             ratio,
             f"{one.tokens_per_step / statistics.median(one.seconds):,.0f}",
             f"{statistics.median(one.product_flops_per_s) / 1e9:.0f}",
-            "" if peak_tflops is None else f"{share_of(peak_tflops, one):.1f} %",
+            share_of_peak(one.flops_per_step / statistics.median(one.seconds), peak_tflops),
         )
-
-
-def share_of(peak_tflops: float, one: Contestant) -> float:
-    """Per cent of a datasheet's rate."""
-    return 100 * one.flops_per_step / statistics.median(one.seconds) / (peak_tflops * 1e12)
 
 
 def median_ratio(one: Contestant, other: Contestant) -> float:

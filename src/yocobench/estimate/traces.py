@@ -58,18 +58,10 @@ def _trace(workload_json: str, micro_batch_size: int, low_precision: bool) -> Tr
     kept = _read(path)
     if kept is not None:
         return kept
-    from yocobench.bench.workloads import build_workload
-    from yocobench.estimate.trace import trace_workload
-
     where = f"conf/workload/{workload.name}.yaml"
     try:
         with _limited():
-            built = build_workload(workload)
-            try:
-                found = trace_workload(built, micro_batch_size, low_precision)
-            except (ValueError, SystemExit) as error:
-                ended = "its code ends the process: sys.exit " if isinstance(error, SystemExit) else ""
-                raise ValueError(f"{where}: {ended}{error}") from error
+            found = _traced_anew(workload, micro_batch_size, low_precision, where)
     except (ImportError, SyntaxError) as error:
         needed = f"importing what {workload.target} needs"
         raise ValueError(f"{where}: {needed}: {type(error).__name__}: {error}") from error
@@ -79,6 +71,18 @@ def _trace(workload_json: str, micro_batch_size: int, low_precision: bool) -> Tr
     with contextlib.suppress(OSError):  # a cache that cannot be written costs seconds, not the answer
         write_atomic(path, json.dumps(dataclasses.asdict(found)))
     return found
+
+
+def _traced_anew(workload: WorkloadConfig, micro_batch_size: int, low_precision: bool, where: str) -> Trace:
+    from yocobench.bench.workloads import build_workload
+    from yocobench.estimate.trace import trace_workload
+
+    built = build_workload(workload)  # says itself which file is wrong
+    try:
+        return trace_workload(built, micro_batch_size, low_precision)
+    except (ValueError, SystemExit) as error:
+        ended = "its code ends the process: sys.exit " if isinstance(error, SystemExit) else ""
+        raise ValueError(f"{where}: {ended}{error}") from error
 
 
 class NotBuilt(ValueError):

@@ -15,6 +15,7 @@ from yocobench.schema import UsageClass
 from yocobench.selection.bills import Bills
 from yocobench.selection.model import Status
 from yocobench.selection.stated import Stated
+from yocobench.selection.wording import ESTIMATES
 
 SCHEMA: Literal["yocobench.decision/2"] = "yocobench.decision/2"
 """1 had no `bills`; it is still read."""
@@ -251,6 +252,11 @@ class Decision(Stated):
     def row(self, instance: str) -> Row | None:
         """The row of that instance, if it has one."""
         return next((row for row in self.rows if row.instance == instance), None)
+
+    @property
+    def hopeful(self) -> list[Row]:
+        """Those that are only estimated and could still win, best first."""
+        return [row for row in self.rows if row.could_still_win and row.source in ESTIMATES]
 
     @property
     def prices_as_of(self) -> dt.date | None:

@@ -9,7 +9,6 @@ from itertools import permutations
 from yocobench.selection.decision import Advice, Decision
 from yocobench.selection.model import Candidate
 from yocobench.selection.ranking import Ranking
-from yocobench.selection.wording import ESTIMATES
 
 
 def advise(ranking: Ranking, blank: Sequence[Candidate]) -> tuple[Advice, ...]:
@@ -73,8 +72,7 @@ def _advice(measured: tuple[Candidate, ...], gain_usd: float | None) -> Advice:
 def launch_order(decision: Decision) -> tuple[str, ...]:
     """Instances worth launching, best value first: what is advised, then other estimates that could still win."""
     advised = [name for one in decision.measure_next for name in (one.instance, one.together_with) if name]
-    hopeful = [row for row in decision.rows if row.could_still_win and row.source in ESTIMATES]
-    hopeful.sort(key=lambda row: (-(row.p_best or 0.0), row.instance))
+    hopeful = sorted(decision.hopeful, key=lambda row: (-(row.p_best or 0.0), row.instance))
     return tuple(dict.fromkeys([*advised, *(row.instance for row in hopeful)]))
 
 

@@ -192,7 +192,7 @@ def no_advice(decision: Decision) -> str:
     """Why no measurement is advised. Without a choice one saves nothing, but may show that some type fits."""
     if decision.chosen is not None:
         return "No measurement would save more on this job than it costs."
-    hopeful = [row.instance for row in decision.rows if row.could_still_win and row.source in wording.ESTIMATES]
+    hopeful = [row.instance for row in decision.hopeful]
     hopeful += [one.instance for one in decision.unmeasured if one.status == "unmeasured"]
     if hopeful:
         return f"Nothing can be chosen as far as is known; a measurement of {listed(hopeful)} might show otherwise."
