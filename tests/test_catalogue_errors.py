@@ -112,3 +112,15 @@ def test_a_file_without_keys_is_refused(project, monkeypatch, capsys, file, text
     (project / file).write_text(text)
     said = complaint(monkeypatch=monkeypatch, capsys=capsys)
     assert said == f"error: {file}: is {what}; write keys with values, such as `name: smoke`\n"
+
+
+@pytest.mark.parametrize("file", ["params.yaml", "conf/workload/yoco-lm.yaml"])
+def test_a_key_that_stands_twice_is_refused_with_its_place(project, monkeypatch, capsys, file):
+    text = (project / file).read_text(encoding="utf-8") + "\nmine: 1\nmine: 2\n"
+    (project / file).write_text(text, encoding="utf-8")
+    said = complaint(monkeypatch=monkeypatch, capsys=capsys)
+    at = text.splitlines().index("mine: 2") + 1
+    assert said.startswith(
+        f"error: {file}: line {at}, column 1: found duplicate key mine, while constructing a mapping ("
+    )
+    assert said.count("\n") == 1

@@ -23,7 +23,7 @@ _NUMBERS = {"tag:yaml.org,2002:int", "tag:yaml.org,2002:float"}
 
 
 def check(text: str) -> None:
-    """Raise ValueError for what is no YAML, for what has no keys, and for numbers that are read as others.
+    """Raise ValueError for no YAML, for what has no keys or one twice, and for numbers that are read as others.
 
     YAML 1.1 takes 1:30 for 90 and 0250 for 168; DVC, which reads YAML 1.2, does not.
     """
@@ -42,6 +42,7 @@ def check(text: str) -> None:
             continue
         seen.add(id(one))
         if isinstance(one, yaml.MappingNode):
+            _check_keys(one)
             left += [part for pair in one.value for part in pair]
         elif isinstance(one, yaml.SequenceNode):
             left += one.value
@@ -61,6 +62,20 @@ def one_line(error: Exception) -> str:
 
 def _place(mark: yaml.Mark) -> str:
     return f"line {mark.line + 1}, column {mark.column + 1}"
+
+
+def _check_keys(node: yaml.MappingNode) -> None:
+    """Raise in the words of OmegaConf, which refuses a key that stands twice too, but to Hydra only by a traceback."""
+    seen = set()
+    for key, _ in node.value:
+        if not isinstance(key, yaml.ScalarNode):  # a list as a key: OmegaConf's to refuse
+            continue
+        if key.value in seen:
+            raise ValueError(
+                f"{_place(key.start_mark)}: found duplicate key {key.value}, "
+                f"while constructing a mapping ({_place(node.start_mark)})"
+            )
+        seen.add(key.value)
 
 
 def _check_number(node: yaml.ScalarNode) -> None:
