@@ -43,6 +43,19 @@ def test_products_in_fp32_run_at_the_fp32_rate():
     assert operation_time(op(flops=1e12), device(low_flops_per_s=0.0))[0] == pytest.approx(0.02)
 
 
+def test_no_step_of_a_gpu_is_faster_than_its_products_at_the_best_rate():
+    work = trace(op(flops=1e12, count=2), op(flops=1e12, low=False))
+    lifted = device(level=0.5)  # modelled 0.04 s, at the level 0.02
+    found = step_time(work, lifted, accumulation_steps=3)
+    assert found.training_s == pytest.approx(3 * (2 * 0.01 + 0.02))
+    assert found.bound_by == "compute"
+    slow = dataclasses.replace(step_time(work, device(level=0.5)), factor=3.0)  # a measured cell: three times 0.02
+    assert slow.training_s == pytest.approx(0.06)
+    fast = dataclasses.replace(step_time(work, device()), factor=0.5)
+    assert fast.training_s == pytest.approx(0.04)
+    assert step_time(work, device(level=0.5, kind="cpu")).training_s == pytest.approx(0.02)
+
+
 def test_short_sides_and_kinds_lower_the_rate():
     shares = Shares(1.0, 0.5, 1.0, 1.0, 1.0, tile=32.0)
     # the two shortest sides of 32 x 64 x 1000: 32/64 and 64/96
@@ -122,7 +135,8 @@ def test_equal_operations_are_merged_and_counted():
     assert math.isclose(sum(one.flops * one.count for one in merged), 5.0)
 
 
-# A factor is of steps without input: beside it on an accelerator, before it on a CPU. op(flops=1e12) takes 10 ms there.
+# A factor is of steps without input: beside it on an accelerator, before it on a CPU. 0.5e12 FLOPs at half of
+# the best rate take 10 ms there, which a factor can halve.
 @pytest.mark.parametrize(
     ("kind", "factor", "load_s", "total_s", "bound_by"),
     [
@@ -133,6 +147,7 @@ def test_equal_operations_are_merged_and_counted():
     ],
 )
 def test_a_measured_factor_does_not_change_what_loading_takes(kind, factor, load_s, total_s, bound_by):
-    found = step_time(trace(op(flops=1e12)), device(kind=kind, host_cores=1), load_s=load_s)
+    half = dataclasses.replace(ONES, matmul=0.5)
+    found = step_time(trace(op(flops=0.5e12)), device(kind=kind, host_cores=1, shares=half), load_s=load_s)
     found = dataclasses.replace(found, factor=factor)
     assert (found.total_s, found.bound_by) == (pytest.approx(total_s), bound_by)

@@ -2,9 +2,9 @@
 
 t = max(flops / (product rate x share of its kind x size factor), bytes / bandwidth) + kernel floor, the cache serving
 its part of the bytes. Elementwise work adds its instructions, since cards differ in those more than in bandwidth. What
-the board's power limit allows bounds the sum. A GPU runs behind its host: the step takes the longer of the device's
-time and the host's time to issue the kernels. Optimiser, input, all-reduce and compilation are terms of their own.
-Constants: constants.py, with their origin.
+the board's power limit allows bounds the sum, and so does the best product's rate. A GPU runs behind its host: the step
+takes the longer of the device's time and the host's time to issue the kernels. Optimiser, input, all-reduce and
+compilation are terms of their own. Constants: constants.py, with their origin.
 """
 
 from __future__ import annotations
@@ -38,6 +38,9 @@ class StepTime:
     all_reduce_s: float
     power_s: float
     """What the step's energy takes at the board's power limit; 0 where none is known."""
+    products_s: float
+    """The products of a GPU's step at the rate of its best one: no step is faster. 0 elsewhere: a CPU's convolutions
+    may take fewer multiplications than are counted, and a NeuronCore's best rate is not known."""
     level: float
     """Factor on the device's time (constants.py)."""
     on_cpu: bool
@@ -55,7 +58,7 @@ class StepTime:
     @property
     def training_s(self) -> float:
         """The step without its input, as measured cells correct it."""
-        return max(self.device_s, self.host_s) * self.factor
+        return max(max(self.device_s, self.host_s) * self.factor, self.products_s)
 
     @property
     def total_s(self) -> float:
@@ -67,6 +70,8 @@ class StepTime:
         """What would have to be faster first."""
         if self.input_s >= self.training_s:
             return "input"
+        if self.products_s and self.training_s <= self.products_s:
+            return "compute"
         if self.host_s > self.device_s:
             return "host"
         memory = self.memory_s + self.optimizer_s
@@ -106,6 +111,7 @@ def step_time(
         input_s=load_s / device.host_speed / device.host_cores,
         all_reduce_s=reduce_s,
         power_s=_energy(trace, device, accumulation_steps, compiled) / device.power_w if device.power_w else 0.0,
+        products_s=_products(trace, device) * accumulation_steps if device.kind == "cuda" else 0.0,
         level=device.level,
         on_cpu=on_cpu,
     )
@@ -147,6 +153,21 @@ def _energy(trace: Trace, device: Device, accumulation_steps: int, compiled: boo
     return total
 
 
+def _products(trace: Trace, device: Device) -> float:
+    """Seconds of a micro-batch's products, each at the best product's rate.
+
+    The level, which the median of published throughputs sets, and a measured cell's factor lift all of a device's
+    rates, so they could lift these beyond what the hardware multiplies: on an A10G, whose board's power limits nothing,
+    to 98 % of the datasheet's peak.
+    """
+    return sum(op.flops * op.count / _best_rate(op, device) for op in trace.operations if op.flops)
+
+
+def _best_rate(op: Operation, device: Device) -> float:
+    """FLOP/s of the best product in the operation's precision."""
+    return device.low_flops_per_s if op.low_precision and device.low_flops_per_s else device.high_flops_per_s
+
+
 def operation_time(op: Operation, device: Device) -> tuple[float, float]:
     """(arithmetic, bytes) seconds of one execution, without floors."""
     at_once = op.bytes_moved / op.serial
@@ -154,8 +175,8 @@ def operation_time(op: Operation, device: Device) -> tuple[float, float]:
     traffic = op.bytes_moved / device.bytes_per_s * (1 - hit + hit / device.cache_speedup)
     if not op.flops:
         return 0.0, traffic + op.bytes_moved * device.vector_s_per_byte
-    rate = device.low_flops_per_s if op.low_precision and device.low_flops_per_s else device.high_flops_per_s
-    return op.flops / (rate * device.shares.of_kind(op.kind) * size_factor(op, device)), traffic
+    share = device.shares.of_kind(op.kind) * size_factor(op, device)
+    return op.flops / (_best_rate(op, device) * share), traffic
 
 
 def size_factor(op: Operation, device: Device) -> float:
