@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from benchmarks.estimator_data import Model, Pair, Row, aside, errors, pairs, published
+from benchmarks.estimator_data import Model, Pair, Row, aside, errors, one_card, pairs, published
 
 from yocobench.estimate.constants import FITTED, PRIOR, PRIOR_SPREAD, Constants
 from yocobench.estimate.interval import SIGMA, Z90
@@ -148,7 +148,22 @@ def main() -> int:
     print(
         f"\nThroughput itself, of {len(whole)} rows: measured / estimated {ratio:.2f} (median), log spread {spread:.2f}"
     )
+    many(constants)
     return 0
+
+
+def many(constants: Constants) -> None:
+    """Measured over estimated throughput of many models on one card, none of which was fitted on: by kind of model."""
+    layouts = one_card()
+    model = Model([row for rows in layouts.values() for row in rows])
+    for layout, rows in layouts.items():
+        rates = model.log_rate(rows, constants)
+        print(
+            f"\n{f'one card, {layout}: measured / estimated':<44}{'models':>6} {'median':>7} {'least':>7} {'most':>7}"
+        )
+        for kind in sorted({row.kind for row in rows}):
+            ratios = [row.throughput / math.exp(rates[row]) for row in rows if row.kind == kind]
+            print(f"{kind:<44}{len(ratios):>6} {np.median(ratios):7.2f} {min(ratios):7.2f} {max(ratios):7.2f}")
 
 
 def baselines(rows: Sequence[Row], described: dict[str, Chip]) -> dict[str, dict[Row, float]]:

@@ -25,7 +25,8 @@ from yocobench.schema import Chip
 HERE = Path(__file__).resolve().parent
 CACHE = HERE.parent / "mlruns" / "cache" / "estimator-traces.pkl"
 KIND = {"resnet": "convolutional", "resnext": "convolutional", "se-resnext": "convolutional", "ssd": "convolutional",
-        "efficientnet": "depthwise", "unet": "convolutional", "waveglow": "convolutional", "bert": "transformer",
+        "efficientnet": "depthwise", "mobilenet": "depthwise", "mnasnet": "depthwise", "vgg": "convolutional",
+        "unet": "convolutional", "waveglow": "convolutional", "bert": "transformer",
         "txl": "transformer", "vit": "transformer", "mpt": "language model", "gnmt": "recurrent",
         "tacotron": "recurrent", "ncf": "embeddings"}  # fmt: skip
 
@@ -88,6 +89,15 @@ def published() -> list[Row]:
         if key not in best or row.micro_batch > best[key].micro_batch:
             best[key] = row
     return list(best.values())
+
+
+def one_card() -> dict[str, list[Row]]:
+    """Per memory layout the throughputs of many models on one card."""
+    found: dict[str, list[Row]] = defaultdict(list)
+    for r in table("one_card.csv"):
+        batch, rate = int(r["micro_batch"]), float(r["images_per_s"])
+        found[r["layout"]].append(Row(r["layout"], r["model"], True, r["device"], batch, 1, rate, "images/s"))
+    return found
 
 
 def chips() -> dict[str, Chip]:

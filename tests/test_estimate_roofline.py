@@ -129,6 +129,14 @@ def test_compiling_fuses_elementwise_work_and_leaves_products():
     assert compiled.memory_s < eager.memory_s
 
 
+def test_the_first_micro_batch_adds_its_gradients_to_none():
+    work = trace(op(moved=1e9, kind="elementwise"), op(moved=2e9, kind="accumulation"))
+    assert step_time(work, device()).memory_s == pytest.approx(0.001)
+    assert step_time(work, device(), accumulation_steps=3).memory_s == pytest.approx(3 * 0.001 + 2 * 0.002)
+    draws = device(power_w=1.0, joules_per_byte=1e-9)
+    assert step_time(work, draws, accumulation_steps=3).power_s == pytest.approx(3.0 + 4.0)
+
+
 def test_equal_operations_are_merged_and_counted():
     merged = merge([op(flops=1.0), op(flops=2.0), op(flops=1.0, count=2)])
     assert [(one.flops, one.count) for one in merged] == [(1.0, 3), (2.0, 1)]

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from yocobench.estimate.trace import trace_module
 
@@ -99,6 +100,51 @@ def test_autocast_halves_the_bytes_of_products_and_casts_each_weight_once():
     assert mm_low.bytes_moved == mm.bytes_moved / 2
     casts = [op for op in low.operations if op.name == "cast" and op.bytes_read == 256 * 256 * 4]
     assert [(op.count, op.bytes_written) for op in casts] == [(1, 256 * 256 * 2)]
+
+
+class Casts(TorchDispatchMode):
+    """Values that autocast itself copies to another type."""
+
+    def __init__(self):
+        super().__init__()
+        self.numel = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func is torch.ops.aten._to_copy.default:
+            self.numel += args[0].numel()
+        return func(*args, **(kwargs or {}))
+
+
+def test_images_stay_16_bit_through_batch_norm_as_under_autocast():
+    def made():
+        layers = [nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 4, 3, bias=False)]
+        return nn.Sequential(*layers, nn.BatchNorm2d(4), nn.ReLU(inplace=True))
+
+    def mean(module, batch):
+        return module(batch).mean()
+
+    found = traced(made, mean, 2, 3, 10, 10, low=True)
+    module = made()
+    with Casts() as real, torch.autocast("cpu", torch.bfloat16):
+        loss = mean(module, torch.zeros(2, 3, 10, 10))
+    with real:
+        loss.backward()
+    weights = 8 * 27 + 4 * 72
+    assert real.numel == 600 + 2 * weights  # the images, each weight, and its gradient back
+    casts = [op for op in found.operations if op.name == "cast"]
+    assert sum(op.count * op.bytes_moved for op in casts) == 6 * real.numel
+    (norm,) = [op for op in found.operations if op.name == "native_batch_norm" and op.bytes_read > 2048]
+    assert norm.bytes_written == 2 * 2 * 8 * 64 + 4 * 2 * 8  # the images in 16 bits, their statistics not
+    (relu,) = [op for op in found.operations if op.name == "relu"]
+    assert relu.bytes_moved == 2 * 2 * 2 * 8 * 64
+
+
+def test_a_gradient_is_added_to_the_last_micro_batchs_only():
+    found = traced(lambda: nn.Linear(16, 4, bias=False), square, 2, 16)
+    (added,) = [op for op in found.operations if op.kind == "accumulation"]
+    assert (added.bytes_read, added.bytes_written) == (2 * 256, 256)
+    low = traced(lambda: nn.Linear(16, 4, bias=False), square, 2, 16, low=True)
+    assert [op.bytes_written for op in low.operations if op.name == "cast"].count(256.0) == 1  # the gradient
 
 
 def test_recomputed_layers_are_counted_twice_forward():

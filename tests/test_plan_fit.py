@@ -109,7 +109,7 @@ def rewrite(path: Path, fixed_mib: float, per_item_mib: float) -> None:
 def test_the_global_batch_stays_and_its_split_follows_the_memory():
     remember(fixed_mib=0, per_item_mib=1024)
     cpu, gpu = planned("m5a.large", workload=TOY), planned("g4dn.xlarge", workload=TOY)
-    # The guest sees 7771 MiB: 0.9 x 7771 - 440 = 6554 MiB, so 4 items; the T4 16 GiB: 14045 MiB, so 8.
+    # The guest sees 7771 MiB: 0.9 x 7771 - 460 = 6534 MiB, so 4 items; the T4 16 GiB: 14045 MiB, so 8.
     assert (cpu.spec.micro_batch_size, cpu.spec.accumulation_steps, cpu.exclusion) == (4, 4, None)
     assert (gpu.spec.micro_batch_size, gpu.spec.accumulation_steps, gpu.exclusion) == (8, 2, None)
 
@@ -129,7 +129,7 @@ def test_a_stated_micro_batch_hides_no_model_that_is_too_large():
 
 @pytest.mark.usefixtures("project")
 def test_what_just_misses_is_said_with_what_would_be_needed():
-    # 6560 MiB of a budget of 6554: with the runtime's 440 and a tenth free, 7778 MiB are needed where 7771 are.
+    # 6560 MiB of a budget of 6534: with the runtime's 460 and a tenth free, 7800 MiB are needed where 7771 are.
     remember(fixed_mib=6559, per_item_mib=1)
     cell = planned("m5a.large", workload=TOY)
     assert cell.exclusion is not None
@@ -137,7 +137,7 @@ def test_what_just_misses_is_said_with_what_would_be_needed():
     remember(fixed_mib=9 * 1024, per_item_mib=1)
     cell = planned("m5a.large", workload=TOY)
     assert cell.exclusion is not None
-    # (9217 + 440) / 0.9 = 10730 MiB
+    # (9217 + 460) / 0.9 = 10752 MiB
     assert cell.exclusion.reason.startswith("needs 10.5 GiB at micro-batch 1, ")
     assert (cell.spec.micro_batch_size, cell.spec.accumulation_steps) == (1, 16)
 

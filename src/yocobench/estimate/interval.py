@@ -20,11 +20,11 @@ from yocobench.estimate.memory import is_low
 Distance = Literal["chip", "family", "kind", "other"]
 Z90 = 1.6449
 """Half width of a 90 % interval of the normal distribution, in standard deviations."""
-SIGMA: dict[Distance, float] = {"chip": 0.06, "family": 0.092, "kind": 0.15, "other": 0.4}
+SIGMA: dict[Distance, float] = {"chip": 0.06, "family": 0.097, "kind": 0.152, "other": 0.4}
 """Spread of log(measured / estimated) step time on accelerators, by the nearest measured cell of the same workload.
 family, kind: 90 % of the errors of 283 training pairs lie within 1.645 of it (benchmarks/estimator.py --fit,
-2026-11-23). other: no measurement at all; spread of the throughputs themselves there. chip: run-to-run on EC2, 1 to
-10 % (c3o-experiments, 930 configurations), not fitted."""
+2026-12-01). other: no measurement at all; the throughputs themselves spread by 0.29 there, and another code's differ
+more. chip: run-to-run on EC2, 1 to 10 % (c3o-experiments, 930 configurations), not fitted."""
 CPU_SIGMA: dict[Distance, float] = {"chip": 0.08, "family": 0.15, "kind": 0.25, "other": 0.4}
 """The same on CPUs, stated: no published training throughput across CPUs was found to fit it on. Loading images has
 these spreads too (loading.py), by the host's CPU: it scales with CoreMark, by which two boxes of one CPU lie 5 % apart
@@ -37,7 +37,7 @@ NEURON_SIGMA = 0.5
 """Nobody published a training rate for a Trainium that these traces could be checked on."""
 CARRY: dict[Distance, float] = {"chip": 1.0, "family": 0.95, "kind": 0.92, "other": 0.0}
 """Exponent with which a cell's residual carries to a device at that distance: the part that is the workload's own.
-kind: regression over the training pairs (0.92), same date; on CPUs CPU_CARRY stands for it."""
+kind: regression over the training pairs (0.92), 2026-11-23; on CPUs CPU_CARRY stands for it."""
 CPU_CARRY = 0.7
 OTHER_WORKLOAD_CARRY = 0.5
 OTHER_PRECISION_CARRY = 0.5

@@ -15,10 +15,12 @@ OperationKind = Literal[
     "elementwise",
     "reduction",
     "embedding",
+    "accumulation",
     "optimizer",
 ]
 ARITHMETIC: frozenset[OperationKind] = frozenset({"matmul", "conv", "depthwise_conv", "attention", "recurrent"})
-"""Kinds whose FLOPs count: two per multiply-add. The others are bound by bytes and count none."""
+"""Kinds whose FLOPs count: two per multiply-add. The others are bound by bytes and count none. `accumulation` adds a
+micro-batch's gradient to the last one's: the first of a step has none to add to."""
 
 
 @dataclass(frozen=True)

@@ -95,7 +95,7 @@ def step_time(
     """
     if device.scales_loss:
         trace = replace(trace, optimizer=(*trace.optimizer, _unscaling(trace)))
-    compute, memory, floor, host = _sum(trace.operations, device, compiled)
+    compute, memory, floor, host = _sum(trace.operations, device, compiled, accumulation_steps)
     _, update, update_floor, update_host = _sum(trace.optimizer, device, compiled=False)
     reduce_s = 0.0
     if accelerator_count > 1 and device.link_bytes_per_s:
@@ -103,11 +103,11 @@ def step_time(
         reduce_s = traffic / device.link_bytes_per_s * (1 - LINK_OVERLAP)
     on_cpu = device.kind == "cpu"
     return StepTime(
-        compute_s=compute * accumulation_steps,
-        memory_s=memory * accumulation_steps,
-        launch_s=floor * accumulation_steps + update_floor,
+        compute_s=compute,
+        memory_s=memory,
+        launch_s=floor + update_floor,
         optimizer_s=update,
-        host_s=0.0 if on_cpu else host * accumulation_steps + update_host,
+        host_s=0.0 if on_cpu else host + update_host,
         input_s=load_s / device.host_speed / device.host_cores,
         all_reduce_s=reduce_s,
         power_s=_energy(trace, device, accumulation_steps, compiled) / device.power_w if device.power_w else 0.0,
@@ -124,19 +124,27 @@ def _unscaling(trace: Trace) -> Operation:
     return Operation("gradient_unscale", "optimizer", 0.0, size, size, False, launches=launches)
 
 
-def _sum(operations: Iterable[Operation], device: Device, compiled: bool) -> tuple[float, float, float, float]:
-    """(compute, memory, floors, host) seconds of operations."""
+def _times(op: Operation, accumulation_steps: int) -> int:
+    """How often an operation of the traced micro-batch runs in a step: the first gradient has none to be added to."""
+    return op.count * (accumulation_steps - 1 if op.kind == "accumulation" else accumulation_steps)
+
+
+def _sum(
+    operations: Iterable[Operation], device: Device, compiled: bool, accumulation_steps: int = 1
+) -> tuple[float, float, float, float]:
+    """(compute, memory, floors, host) seconds of a step's operations."""
     compute = memory = floor = host = 0.0
     for op in operations:
+        times = _times(op, accumulation_steps)
         arithmetic, traffic = operation_time(op, device)
         fused = compiled and op.kind not in ARITHMETIC
         if fused:
             traffic *= COMPILED_BYTES
-        launches = op.launches * op.count * (COMPILED_LAUNCHES if fused else 1.0)
+        launches = op.launches * times * (COMPILED_LAUNCHES if fused else 1.0)
         if arithmetic > traffic:
-            compute += arithmetic * op.count
+            compute += arithmetic * times
         else:
-            memory += traffic * op.count
+            memory += traffic * times
         floor += launches * (device.launch_s if device.kind == "cpu" else device.kernel_s)
         host += launches * device.launch_s
     return compute, memory, floor, host
@@ -149,7 +157,7 @@ def _energy(trace: Trace, device: Device, accumulation_steps: int, compiled: boo
     for op in trace.operations:
         moved = op.bytes_moved * (COMPILED_BYTES if compiled and op.kind not in ARITHMETIC else 1.0)
         per_flop = low if op.low_precision and device.low_flops_per_s else high
-        total += (op.flops * per_flop + moved * device.joules_per_byte) * op.count * accumulation_steps
+        total += (op.flops * per_flop + moved * device.joules_per_byte) * _times(op, accumulation_steps)
     return total
 
 

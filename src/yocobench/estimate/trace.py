@@ -10,7 +10,7 @@ Not covered: models whose loss depends on values (`nonzero`, boolean indexing, `
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from contextlib import nullcontext
 from typing import Any
 
@@ -35,7 +35,7 @@ FLOAT32_UNDER_AUTOCAST = (
 """Parts of operation names that autocast runs in fp32 (torch.amp, list of CUDA ops that autocast to float32)."""
 REDUCTIONS = ("sum", "mean", "norm", "softmax", "max", "min", "amax", "cumsum", "argmax", "var", "nll_loss", "pool")
 EMBEDDINGS = ("embedding", "index_select", "gather", "scatter", "index_put", "index.")
-FREE = ("empty", "lift_fresh", "_unsafe_view", "detach", "alias", "scalar_tensor", "_reshape_alias")
+FREE = ("empty", "new_empty", "lift_fresh", "_unsafe_view", "detach", "alias", "scalar_tensor", "_reshape_alias")
 FOREACH_CHUNK = 60
 """Tensors that one multi-tensor kernel of a fused optimiser takes (torch/csrc multi_tensor_apply: 110, 64 or 48)."""
 
@@ -73,7 +73,7 @@ def trace_module(
     try:
         _run(module, loss_fn, batch, _Counter(low_precision))  # once, so that gradients exist
         optimizer.step()
-        counter = _Counter(low_precision)
+        counter = _Counter(low_precision, {key_of(p.grad) for p in parameters if p.grad is not None})
         with nullcontext() if low_precision else workspace.counted(module, counter.alive.hold):
             _run(module, loss_fn, batch, counter)
     except (NotImplementedError, RuntimeError) as error:
@@ -120,9 +120,10 @@ class _Counter(TorchDispatchMode):
     Autocast itself does not know the meta device; a tensor's effective type is kept by storage instead.
     """
 
-    def __init__(self, low_precision: bool) -> None:
+    def __init__(self, low_precision: bool, gradients: Set[int] = frozenset()) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.low = low_precision
+        self.gradients = gradients
         self.operations: list[Operation] = []
         self.alive = Alive()
         self._cast: set[int] = set()
@@ -140,9 +141,9 @@ class _Counter(TorchDispatchMode):
         product = _product(func, name, args, kwargs, result)
         low = self.low and (product is not None or self._promotes_low(name, inputs))
         written = product is not None or is_condensed(inputs, outputs)
-        for tensor in outputs:
+        for place, tensor in enumerate(outputs):
             if key_of(tensor) not in before:  # written in place: alive before the step, or known already
-                self.alive.add(tensor, low, written)
+                self.alive.add(tensor, low and not (place and "batch_norm" in name), written)  # statistics, gains: fp32
         if product is not None or _kind(name) == "reduction":
             self.alive.write(inputs)
         if not is_view and not name.startswith(FREE) and outputs:
@@ -151,11 +152,12 @@ class _Counter(TorchDispatchMode):
 
     def _promotes_low(self, name: str, inputs: list[Tensor]) -> bool:
         """An elementwise result is 16-bit when all its floating inputs of any size are."""
+        every = [t for t in inputs if t.is_floating_point()]
+        floats = [t for t in every if t.ndim > 0] or every  # beside a tensor a number has no say
+        if "batch_norm" in name:  # on no list of autocast's: statistics and gains stay fp32, the images do not
+            return bool(floats) and self.alive.is_low(floats[0])
         if any(part in name for part in FLOAT32_UNDER_AUTOCAST):
             return False
-        floats = [t for t in inputs if t.is_floating_point() and t.ndim > 0]
-        if "batch_norm" in name:  # statistics and gains stay fp32, the images do not
-            floats = floats[:1]
         return bool(floats) and all(self.alive.is_low(t) for t in floats)
 
     def _bytes(self, tensor: Tensor) -> float:
@@ -181,6 +183,11 @@ class _Counter(TorchDispatchMode):
             self.record(Operation(name, kind, flops, read, written, self.low, shape, launches))
             return
         kind = _kind(name)
+        if name == "add_.Tensor" and key_of(inputs[0]) in self.gradients:
+            kind = "accumulation"
+            if self.alive.is_low(inputs[1]):  # of a weight's 16-bit copy: autograd makes an fp32 gradient of it first
+                size = float(inputs[1].nbytes)
+                self.record(Operation("cast", "elementwise", 0.0, size / 2, size, True))
         read, written = sum(map(self._bytes, inputs)), sum(map(self._bytes, outputs))
         if func._schema.is_mutable and name.startswith(("zero_", "fill_", "copy_")):
             read = sum(map(self._bytes, inputs[1:]))

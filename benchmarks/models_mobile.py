@@ -1,0 +1,82 @@
+"""More convolutional models of published measurements, for tracing only: without depthwise convolutions and with them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks.models_images import classifier, conv_bn
+from torch import Tensor, nn
+from torch.nn import functional
+
+MOBILENET_V2 = [(1, 16, 1, 1, 3), (6, 24, 2, 2, 3), (6, 32, 3, 2, 3), (6, 64, 4, 2, 3), (6, 96, 3, 1, 3),
+                (6, 160, 3, 2, 3), (6, 320, 1, 1, 3)]  # fmt: skip
+MNASNET = [(1, 16, 1, 1, 3), (3, 24, 3, 2, 3), (3, 40, 3, 2, 5), (6, 80, 3, 2, 5), (6, 96, 2, 1, 3),
+           (6, 192, 4, 2, 5), (6, 320, 1, 1, 3)]  # fmt: skip
+"""Expansion, channels, repeats, stride, kernel of each stage."""
+
+
+class InvertedResidual(nn.Module):
+    def __init__(self, cin: int, cout: int, kernel: int, stride: int, expand: int, act: Any) -> None:
+        super().__init__()
+        mid = cin * expand
+        first = [conv_bn(cin, mid, 1, act=act)] if expand > 1 else []
+        self.body = nn.Sequential(*first, conv_bn(mid, mid, kernel, stride, mid, act), conv_bn(mid, cout, 1, act=None))
+        self.same = cin == cout and stride == 1
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.body(x) if self.same else self.body(x)
+
+
+def scaled(channels: float) -> int:
+    """The nearest multiple of 8, not under nine tenths."""
+    near = max(8, int(channels + 4) // 8 * 8)
+    return near + 8 if near < 0.9 * channels else near
+
+
+def mobile(batch: int, stages: list[tuple[int, int, int, int, int]], width: float, act: Any) -> Any:
+    """MobileNetV2 or MNASNet-B1 at a width, 224 px."""
+    cin = scaled(32 * width)
+    layers: list[nn.Module] = [conv_bn(3, cin, 3, 2, act=act)]
+    for expand, channels, repeats, stride, kernel in stages:
+        cout = scaled(channels * width)
+        for j in range(repeats):
+            layers.append(InvertedResidual(cin, cout, kernel, 1 if j else stride, expand, act))
+            cin = cout
+    last = max(1280, scaled(1280 * width))
+    head = [conv_bn(cin, last, 1, act=act), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(last, 1000)]
+    return classifier(nn.Sequential(*layers, *head), batch, 224)
+
+
+class Basic(nn.Module):
+    def __init__(self, cin: int, cout: int, stride: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(conv_bn(cin, cout, 3, stride), conv_bn(cout, cout, 3, act=None))
+        self.skip = conv_bn(cin, cout, 1, stride, act=None) if cin != cout else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.relu(self.body(x) + self.skip(x))
+
+
+def basic_resnet(batch: int, layers: list[int]) -> Any:
+    """ResNet-18 and -34."""
+    stages: list[nn.Module] = [conv_bn(3, 64, 7, 2), nn.MaxPool2d(3, 2, 1)]
+    cin = 64
+    for i, depth in enumerate(layers):
+        for j in range(depth):
+            stages.append(Basic(cin, 64 * 2**i, 2 if i and not j else 1))
+            cin = 64 * 2**i
+    return classifier(nn.Sequential(*stages, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 1000)), batch, 224)
+
+
+def vgg11(batch: int) -> Any:
+    """Without batch norm: nearly all of its time is arithmetic."""
+    layers: list[nn.Module] = []
+    cin = 3
+    for channels in (64, 0, 128, 0, 256, 256, 0, 512, 512, 0, 512, 512, 0):
+        if channels:
+            layers += [nn.Conv2d(cin, channels, 3, padding=1), nn.ReLU(inplace=True)]
+            cin = channels
+        else:
+            layers.append(nn.MaxPool2d(2))
+    wide = [nn.Linear(512 * 49, 4096), nn.ReLU(inplace=True), nn.Linear(4096, 4096), nn.ReLU(inplace=True)]
+    return classifier(nn.Sequential(*layers, nn.Flatten(), *wide, nn.Linear(4096, 1000)), batch, 224)
