@@ -1,4 +1,4 @@
-"""More convolutional models of published measurements, for tracing only: without depthwise convolutions and with them."""
+"""More image models of published measurements, for tracing only; most are built on depthwise convolutions."""
 
 from __future__ import annotations
 
