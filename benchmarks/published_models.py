@@ -1,10 +1,10 @@
 """The models of the published measurements, written compactly for tracing: shapes and operations, no training recipe.
 
 `make(name, batch)` returns (module, loss, batch tensors) on the default device, meant to be `meta`. Rewritten in full:
-ResNet-50 and its relatives, EfficientNet, MobileNetV2, MNASNet-B1, VGG-11, BERT, Transformer-XL's layers, WaveGlow, NCF,
-ViT, MPT, U-Net. Simplified: SSD300 (one head per scale), GNMT (27 tokens a side, attention once per layer), Tacotron 2
-(40 decoder steps of some 800: the step repeats), Transformer-XL's adaptive softmax (head only). Of those, only ratios
-between devices are asked.
+ResNet-50 and its relatives, EfficientNet, MobileNetV2, MNASNet-B1, VGG-11, BERT, Transformer-XL's layers, WaveGlow,
+NCF, ViT, MPT, U-Net. Simplified: SSD300 (one head per scale), GNMT (27 tokens a side, attention once per layer),
+Tacotron 2 (40 decoder steps of some 800: the step repeats), Transformer-XL's adaptive softmax (head only). Of those,
+only ratios between devices are asked.
 """
 
 from __future__ import annotations
