@@ -216,6 +216,7 @@ def test_torchs_own_default_is_not_taken_for_the_users_choice(
     assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == (chosen if kept else ours)
 
 
+@pytest.mark.slow
 def test_compiled_code_stays_in_the_projects_cache_for_the_next_repeat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     # Three seconds to import: not for every worker that collects this file.
     from torch._dynamo.utils import counters

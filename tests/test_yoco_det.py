@@ -234,6 +234,7 @@ def train(
     return losses
 
 
+@pytest.mark.slow
 def test_the_loss_on_one_batch_falls_to_half_when_it_is_repeated(data: Path) -> None:
     torch.manual_seed(0)
     workload = small(learning_rate=3e-3)

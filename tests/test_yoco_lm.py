@@ -273,6 +273,7 @@ def learnable_tokens(num_tokens: int) -> np.ndarray:
     return np.array(tokens)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mixer", MIXERS)
 def test_heldout_loss_falls_well_below_the_unigram_entropy(mixer: str, tmp_path: Path):
     data = text_folder(tmp_path, learnable_tokens(20_000), 64, heldout=2000)
