@@ -50,10 +50,15 @@ def is_stationary(step_times_s: Sequence[float]) -> bool:
 
 MIN_STEPS = 12
 """Fewer steps show no trend."""
+FEW_STEPS = 8
+"""Quarters of fewer steps say little: where the steps allow, so many are compared with as many."""
 SHARE = 0.04
 """Changes of the step time below this share are not named."""
 SURE = 3.0
-"""A change must exceed this many standard errors."""
+"""A change must exceed this many standard errors of the medians..."""
+RANK_LEVEL = 0.02
+"""...and the ranks of the steps must show it at this level too (Mann-Whitney, one-sided): the errors of few steps'
+medians are often far too small. 12 steps can just reach it: four that are all slower than four are 1 order in 70."""
 
 
 @dataclass(frozen=True)
@@ -70,21 +75,27 @@ class Found:
 def trends(step_times_s: Sequence[float], burstable: bool = False) -> tuple[Found, ...]:
     """What the step times of one repeat show beyond noise.
 
-    warm_up: the first quarter is slower than the last half. throttling: the last quarter is slower than the second.
-    burst_credits: the same on a burstable type, where the cause is known.
+    warm_up: the first quarter is slower than the last half. throttling: the last quarter is slower than the second; of
+    few steps, the last third than the second, up to FEW_STEPS. burst_credits: the same on a burstable type, where the
+    cause is known.
+
+    Simulated on 2026-12-01 (10,000 repeats each of 12, 16, 24, 40, 60 and 200 steps; noise of 2, 5 and 10 %): of
+    independent steps, normal or log-normal with 5 % outliers, at most 1.5 % show a trend at any length; by the medians'
+    errors alone, as before that day, 10 % did of 12 steps. Not covered: noise that lasts. Steps whose lag-one
+    correlation is 0.3 show one in up to 4 % of repeats, 0.6 in up to 13 % (15 and 25 % before).
     """
     times = np.asarray(step_times_s, dtype=float)
     if len(times) < MIN_STEPS:
         return ()
     quarter = len(times) // 4
+    part = max(quarter, min(len(times) // 3, FEW_STEPS))
     found = []
-    first, second, half, last = times[:quarter], times[quarter : 2 * quarter], times[-2 * quarter :], times[-quarter:]
-    change = _changed(half, first)
-    if change is not None and change > 0:
+    change = _longer(times[-2 * quarter :], times[:quarter])
+    if change is not None:
         text = f"the first {quarter} steps took {change:.0%} longer than later ones: warm-up was too short"
         found.append(Found("warm_up", change, quarter, text))
-    change = _changed(second, last)
-    if change is not None and change > 0:
+    change = _longer(times[part : 2 * part], times[-part:])
+    if change is not None:
         at = _break(times)
         if burstable:
             text = (
@@ -97,12 +108,16 @@ def trends(step_times_s: Sequence[float], burstable: bool = False) -> tuple[Foun
     return tuple(found)
 
 
-def _changed(before: np.ndarray[Any, Any], after: np.ndarray[Any, Any]) -> float | None:
-    """Relative change of the median, when it is large and beyond noise; None otherwise."""
-    low, high = float(np.median(before)), float(np.median(after))
-    noise = math.hypot(_median_error(before), _median_error(after))
+def _longer(steps: np.ndarray[Any, Any], slower: np.ndarray[Any, Any]) -> float | None:
+    """By what share the median of `slower` is above that of `steps`, when that is large and beyond noise, else None."""
+    low, high = float(np.median(steps)), float(np.median(slower))
     change = high / low - 1
-    return change if abs(change) > SHARE and abs(high - low) > SURE * noise else None
+    if change <= SHARE or high - low <= SURE * math.hypot(_median_error(steps), _median_error(slower)):
+        return None
+    from scipy import stats  # a second to import: only where something seems to have changed
+
+    p = float(stats.mannwhitneyu(slower, steps, alternative="greater").pvalue)
+    return change if p < RANK_LEVEL else None
 
 
 def _median_error(values: np.ndarray[Any, Any]) -> float:
