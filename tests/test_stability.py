@@ -63,7 +63,7 @@ def test_slow_last_steps_are_throttling_and_credits_on_a_burstable_type():
     assert found.at_step == 40
     (credits,) = trends(times, burstable=True)
     assert credits.trend == "burst_credits"
-    assert "100% longer" in credits.text
+    assert "100 % longer" in credits.text
 
 
 def test_noise_alone_is_no_trend():
@@ -109,15 +109,15 @@ def test_a_trend_is_named_before_all_else_with_what_to_do():
     found = stability(noisy(0.15, 15) + noisy(0.1, 45), HostActivity(other_share=0.5), target=0.01)
     assert found.verdict == "trending"
     assert found.reasons == (
-        "the first 15 steps took 51% longer than later ones: warm-up was too short; raise protocol.max_warmup_s",
-        "other processes took 50% of the CPU time: stop them and measure again",
+        "the first 15 steps took 51 % longer than later ones: warm-up was too short; raise protocol.max_warmup_s",
+        "other processes took 50 % of the CPU time: stop them and measure again",
     )
 
 
 def test_steps_that_scatter_on_a_quiet_host_are_noisy():
     found = stability([0.1, 0.3, 0.15, 0.22, 0.11, 0.28] * 8, QUIET, target=0.01)
     assert found.verdict == "noisy"
-    assert found.reasons[0].endswith("not 1.0%: raise protocol.max_measure_s")
+    assert found.reasons[0].endswith("not 1.0 %: raise protocol.max_measure_s")
 
 
 def test_many_outliers_are_noise_too():
@@ -135,9 +135,9 @@ def test_each_disturbance_is_told_with_a_remedy():
     assert disturbances(seen) == (
         "the GPU slowed down (hardware thermal slowdown, power brake): check cooling and power supply",
         "the CPU throttled 4 time(s) for heat: check cooling",
-        "the hypervisor gave 3.0% of the CPU time to others (a noisy neighbour, or spent CPU credits): "
+        "the hypervisor gave 3.0 % of the CPU time to others (a noisy neighbour, or spent CPU credits): "
         "measure again, or on another host",
-        "other processes took 20% of the CPU time: stop them and measure again",
+        "other processes took 20 % of the CPU time: stop them and measure again",
     )
     assert disturbances(QUIET) == disturbances(HostActivity()) == disturbances(None) == ()
 

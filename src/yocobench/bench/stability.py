@@ -92,18 +92,19 @@ def trends(step_times_s: Sequence[float], burstable: bool = False) -> tuple[Foun
     found = []
     change = _longer(times[-2 * quarter :], times[:quarter])
     if change is not None:
-        text = f"the first {quarter} steps took {change:.0%} longer than later ones: warm-up was too short"
+        text = f"the first {quarter} steps took {100 * change:.0f} % longer than later ones: warm-up was too short"
         found.append(Found("warm_up", change, quarter, text))
     change = _longer(times[part : 2 * part], times[-part:])
     if change is not None:
         at = _break(times)
         if burstable:
             text = (
-                f"from step {at} on, steps took {change:.0%} longer: CPU credits ran out; the job will run at that rate"
+                f"from step {at} on, steps took {100 * change:.0f} % longer: CPU credits ran out; "
+                "the job will run at that rate"
             )
             found.append(Found("burst_credits", change, at, text))
         else:
-            text = f"from step {at} on, steps took {change:.0%} longer: the device throttles or has a busy neighbour"
+            text = f"from step {at} on, steps took {100 * change:.0f} % longer: the device throttles or has a busy neighbour"
             found.append(Found("throttling", change, at, text))
     return tuple(found)
 
@@ -175,7 +176,9 @@ def _scatter(step_times_s: Sequence[float], target: float) -> list[str]:
     said = []
     half = relative_half_width(step_times_s)
     if half > target:
-        said.append(f"the mean step time is known to {half:.1%}, not {target:.1%}: raise protocol.max_measure_s")
+        said.append(
+            f"the mean step time is known to {100 * half:.1f} %, not {100 * target:.1f} %: raise protocol.max_measure_s"
+        )
     flagged = outliers(step_times_s)
     if flagged > OUTLIER_SHARE * len(step_times_s):
         said.append(f"{flagged} of {len(step_times_s)} steps are outliers: see step_time_s in the run")
@@ -193,9 +196,11 @@ def disturbances(activity: HostActivity | None) -> tuple[str, ...]:
         said.append(f"the CPU throttled {activity.cpu_throttle_events} time(s) for heat: check cooling")
     if activity.steal_share is not None and activity.steal_share > STEAL_SHARE:
         said.append(
-            f"the hypervisor gave {activity.steal_share:.1%} of the CPU time to others (a noisy neighbour, or spent "
+            f"the hypervisor gave {100 * activity.steal_share:.1f} % of the CPU time to others (a noisy neighbour, or spent "
             "CPU credits): measure again, or on another host"
         )
     if activity.other_share is not None and activity.other_share > OTHER_SHARE:
-        said.append(f"other processes took {activity.other_share:.0%} of the CPU time: stop them and measure again")
+        said.append(
+            f"other processes took {100 * activity.other_share:.0f} % of the CPU time: stop them and measure again"
+        )
     return tuple(said)
