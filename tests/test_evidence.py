@@ -118,6 +118,14 @@ def test_a_warm_up_that_was_too_short_is_left_out_and_the_interval_holds_the_mea
     assert found.rate.low_samples_per_second == 800
 
 
+def test_a_repeat_with_two_trends_counts_with_the_rate_after_the_last_and_says_so_of_both():
+    times = (0.2,) * 15 + (0.1,) * 37 + (0.5,) * 8
+    one = known("m5a.large", repeat(561, run_id="a"), curves={"a": RecordedCurve(step_times_s=times)})
+    found = made(one)
+    assert [text.endswith("reckoned with the rate after that, 200.0 tokens/s") for text in found.warnings] == [True] * 2
+    assert found.rate.samples_per_second == pytest.approx(200)  # 100 samples in 0.5 s
+
+
 def test_even_steps_are_silent():
     assert made(known("m5a.large", repeat(1000, run_id="even"), curves=throttled())).warnings == ()
 

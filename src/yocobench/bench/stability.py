@@ -104,9 +104,17 @@ def trends(step_times_s: Sequence[float], burstable: bool = False) -> tuple[Foun
             )
             found.append(Found("burst_credits", change, at, text))
         else:
-            text = f"from step {at} on, steps took {100 * change:.0f} % longer: the device throttles or has a busy neighbour"
+            text = (
+                f"from step {at} on, steps took {100 * change:.0f} % longer: "
+                "the device throttles or has a busy neighbour"
+            )
             found.append(Found("throttling", change, at, text))
     return tuple(found)
+
+
+def settled_at(found: Sequence[Found]) -> int:
+    """The step from which on a repeat with these trends ran as it would go on: after the last one; 0 without any."""
+    return max((one.at_step for one in found), default=0)
 
 
 def _longer(steps: np.ndarray[Any, Any], slower: np.ndarray[Any, Any]) -> float | None:
@@ -196,8 +204,8 @@ def disturbances(activity: HostActivity | None) -> tuple[str, ...]:
         said.append(f"the CPU throttled {activity.cpu_throttle_events} time(s) for heat: check cooling")
     if activity.steal_share is not None and activity.steal_share > STEAL_SHARE:
         said.append(
-            f"the hypervisor gave {100 * activity.steal_share:.1f} % of the CPU time to others (a noisy neighbour, or spent "
-            "CPU credits): measure again, or on another host"
+            f"the hypervisor gave {100 * activity.steal_share:.1f} % of the CPU time to others (a noisy neighbour, or "
+            "spent CPU credits): measure again, or on another host"
         )
     if activity.other_share is not None and activity.other_share > OTHER_SHARE:
         said.append(
