@@ -14,7 +14,7 @@ from pydantic import Field, PositiveFloat, ValidationError
 from yocobench.bench.measurement import HostActivity, Measurement, RepeatResult
 from yocobench.bench.stability import OTHER_SHARE, settled_at, trends
 from yocobench.bench.statistics import mean_interval
-from yocobench.receipt import write_atomic
+from yocobench.files import write_atomic
 from yocobench.schema import AcceleratorKind, Frozen, Precision
 
 VERSION = 3
