@@ -47,7 +47,7 @@ def test_energy_is_the_mean_of_the_repeats_that_metered_it():
 def test_what_else_used_the_machine_is_told_of_the_worst_repeat():
     repeats = [repeat(100, other_share=0.1), repeat(100, other_share=0.3), repeat(100, other_share=0.01)]
     assert made(known("m5a.large", *repeats)).warnings == (
-        "in 2 of 3 repeat(s), other processes took 30% of the CPU time: stop them and measure again",
+        "in 2 of 3 repeat(s), other processes took 30 % of the CPU time: stop them and measure again",
     )
 
 
@@ -63,11 +63,11 @@ def test_a_gpu_that_throttled_reaches_the_decision():
 def test_what_the_repeats_noted_is_told_once_though_its_numbers_differ():
     slow = "input_bound: steps wait {} of their time for the loader"
     eager = "torch.compile was left out, steps ran eagerly: no C++ compiler (g++ is not found; install g++)"
-    repeats = [repeat(100, warnings=(eager, slow.format("12%"))), repeat(100, warnings=(slow.format("9.5%"),))]
+    repeats = [repeat(100, warnings=(eager, slow.format("12 %"))), repeat(100, warnings=(slow.format("9.5 %"),))]
     decision = decide_workload([made(known("m5a.large", *repeats))], terms(study(), examples.spec().workload))
     assert decision.warnings[-2:] == (
         f"m5a.large: in 1 of 2 repeat(s), {eager}",
-        f"m5a.large: in 2 of 2 repeat(s), {slow.format('12%')}",
+        f"m5a.large: in 2 of 2 repeat(s), {slow.format('12 %')}",
     )
 
 
@@ -94,7 +94,7 @@ def test_throttling_is_named_and_not_averaged_away():
     found = made(known("m5a.large", *repeats, curves=throttled()))
     (said,) = found.warnings
     assert said == (
-        "in 1 of 3 repeat(s), from step 40 on, steps took 100% longer: the device throttles or has a busy neighbour; "
+        "in 1 of 3 repeat(s), from step 40 on, steps took 100 % longer: the device throttles or has a busy neighbour; "
         "reckoned with the rate after that, 500.0 tokens/s"
     )
     # 500, 1000 and 1000: mean 833.3; ln 2 / sqrt(3) = 0.400189 x 4.302653 x sqrt(1 + 1/3): a factor of exp(1.988248).
@@ -116,6 +116,14 @@ def test_a_warm_up_that_was_too_short_is_left_out_and_the_interval_holds_the_mea
     assert "warm-up was too short" in found.warnings[0]
     assert found.rate.samples_per_second == pytest.approx(1000)
     assert found.rate.low_samples_per_second == 800
+
+
+def test_a_repeat_with_two_trends_counts_with_the_rate_after_the_last_and_says_so_of_both():
+    times = (0.2,) * 15 + (0.1,) * 37 + (0.5,) * 8
+    one = known("m5a.large", repeat(561, run_id="a"), curves={"a": RecordedCurve(step_times_s=times)})
+    found = made(one)
+    assert [text.endswith("reckoned with the rate after that, 200.0 tokens/s") for text in found.warnings] == [True] * 2
+    assert found.rate.samples_per_second == pytest.approx(200)  # 100 samples in 0.5 s
 
 
 def test_even_steps_are_silent():

@@ -54,9 +54,9 @@ def test_a_first_step_that_leaves_too_little_asks_for_fewer_items_or_warns_where
     forget()
     # A step keeps 320 MiB, of 340: more than nine tenths.
     monkeypatch.setattr(cpu.Device, "available_memory_bytes", lambda device: 340 * 2**20)
-    with pytest.raises(TooTight, match="of 356,515,840 bytes, which leaves less than 10%"):
+    with pytest.raises(TooTight, match="of 356,515,840 bytes, which leaves less than 10 %"):
         first_step(toy_cell(micro=8, item_mib=40), Path.cwd(), 1, Trace(), time.perf_counter)
     forget()
     trace = Trace()
     first_step(at(toy_cell(item_mib=320), 1), Path.cwd(), 1, trace, time.perf_counter)
-    assert trace.warnings[0].endswith("which leaves less than 10%; it may run out of memory")
+    assert trace.warnings[0].endswith("which leaves less than 10 %; it may run out of memory")

@@ -62,5 +62,5 @@ def test_steps_that_wait_for_more_than_a_twentieth_are_bound_by_input() -> None:
     said = loading.input_bound([1.0] * 4, [0.25] * 4, 16, Rates(None, 20.4))
     assert said is not None
     assert said.startswith(
-        "input_bound: steps wait 25% of their time for the loader, which alone gives 20 samples per second (16 in tr"
+        "input_bound: steps wait 25 % of their time for the loader, which alone gives 20 samples per second (16 in tr"
     )

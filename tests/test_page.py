@@ -82,6 +82,14 @@ def test_the_answer_stands_first_with_verdict_bill_time_and_baseline(read, decis
     assert "Bill 10.0 USD, whole job Time 100 hours Speed-up 1 times slow Saving 0 % of slow's bill" in start
 
 
+def test_no_line_ends_between_a_number_and_its_per_cent(text, read, decision):
+    assert "10\u00a0% over; see <code>50\u00a0%</code>, a % b" in page.html(
+        [decision.model_copy(update={"warnings": ("10 % over; see `50 %`, a % b",)})], []
+    )
+    assert not [words for words in read.words if re.search(r"\d %", words)]
+    assert "90&nbsp;% intervals" in text
+
+
 def test_commands_in_warnings_are_code(decision):
     text = page.html([decision.model_copy(update={"warnings": ("old < new; `make ui` shows it",)})], [])
     assert "<li>old &lt; new; <code>make ui</code> shows it" in text

@@ -206,8 +206,9 @@ def test_what_an_estimate_misses_a_limit_by_is_an_estimate(shown):
         const terms = { samples: 6, deadline: 5, budget: Infinity, cost_weight: 1 };
         return sentence(decide({ rows: [row] }, terms), terms, "");
     """  # 6 h of 5 h
-    assert shown.run(say, "estimated") == "Nothing fits within 5 h. x comes closest, ~20 % over: ~6.00 h, ~6.00 USD."
-    assert shown.run(say, "measured") == "Nothing fits within 5 h. x comes closest, 20 % over: 6.00 h, 6.00 USD."
+    said = "Nothing fits within 5 h. x comes closest, "
+    assert shown.run(say, "estimated") == f"{said}~20\u00a0% over: ~6.00 h, ~6.00 USD."
+    assert shown.run(say, "measured") == f"{said}20\u00a0% over: 6.00 h, 6.00 USD."
 
 
 def test_numbers_read_as_in_python(shown):

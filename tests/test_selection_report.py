@@ -235,8 +235,8 @@ def test_the_readme_block_has_a_line_where_nothing_meets_the_limits():
 
 def test_the_terminal_says_what_to_keep_in_mind(decision):
     console = Console(width=200, record=True, file=io.StringIO())
-    console.print(tables.terminal([decision.model_copy(update={"warnings": ("local: others took 81% of the CPU",)})]))
-    assert "Mind: local: others took 81% of the CPU" in console.export_text()
+    console.print(tables.terminal([decision.model_copy(update={"warnings": ("local: others took 81 % of the CPU",)})]))
+    assert "Mind: local: others took 81 % of the CPU" in console.export_text()
 
 
 def test_metrics_are_small_and_flat(decision):

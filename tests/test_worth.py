@@ -14,8 +14,8 @@ from selection_cases import candidate, without_number
 from selection_cases import terms as asked_terms
 from yocobench import config, launch, pricelist, receipt, worth
 from yocobench.candidates import terms
+from yocobench.files import write_atomic
 from yocobench.plan import PlannedCell
-from yocobench.receipt import write_atomic
 from yocobench.schema import Config
 from yocobench.selection import decision as layout
 from yocobench.selection.decide import decide_workload

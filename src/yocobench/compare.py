@@ -21,7 +21,7 @@ from rich.console import Console
 
 from yocobench import config, estimates, gathering, pricelist, reproduce, sweep
 from yocobench.background import background
-from yocobench.receipt import write_atomic
+from yocobench.files import write_atomic
 from yocobench.schema import Config
 from yocobench.selection import decision as layout
 from yocobench.selection import page, report, tables

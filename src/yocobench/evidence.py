@@ -145,7 +145,7 @@ class Seen(NamedTuple):
     run_id: str
     found: stability.Found
     settled_samples_per_second: float
-    """Over the steps after it."""
+    """Over the steps after the repeat's last trend: the rate that it counts with."""
 
 
 def seen(evidence: Evidence) -> list[Seen]:
@@ -153,9 +153,10 @@ def seen(evidence: Evidence) -> list[Seen]:
     result = []
     for one in evidence.counted:
         times = evidence.curves.get(one.run_id, RecordedCurve()).step_times_s
-        for found in stability.trends(times, burstable=evidence.instance.burst is not None):
-            settled = one.samples_per_step / statistics.fmean(times[found.at_step :])
-            result.append(Seen(one.run_id, found, settled))
+        found = stability.trends(times, burstable=evidence.instance.burst is not None)
+        if found:
+            settled = one.samples_per_step / statistics.fmean(times[stability.settled_at(found) :])
+            result += [Seen(one.run_id, each, settled) for each in found]
     return result
 
 

@@ -19,6 +19,7 @@ from yocobench import config, evidence, fleet, receipt, worth
 from yocobench.aws.ledger import Ledger
 from yocobench.bench import hardware
 from yocobench.bench.measurement import Measurement
+from yocobench.files import write_atomic
 from yocobench.fleet import Box
 from yocobench.launchers import build_launcher
 from yocobench.launchers.signals import INTERRUPTED_STATUS, stop_requests
@@ -26,7 +27,6 @@ from yocobench.outlook import Outlook
 from yocobench.paths import relative
 from yocobench.plan import PlannedCell, plan_cells
 from yocobench.progress import Reporter, Screen
-from yocobench.receipt import write_atomic
 from yocobench.schema import CellSpec, Config
 from yocobench.selection.decision import Decision
 

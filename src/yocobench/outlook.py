@@ -14,7 +14,7 @@ from yocobench import worth
 from yocobench.bench.measurement import Measurement
 from yocobench.bench.statistics import relative_half_width, throughput
 from yocobench.evidence import REFERENCE, rate_over
-from yocobench.receipt import write_atomic
+from yocobench.files import write_atomic
 from yocobench.schema import CellSpec, Config
 from yocobench.selection import decision as layout
 from yocobench.selection import equal_work

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from yocobench import config, pricelist, receipt, tuned
+from yocobench import config, files, pricelist, receipt, tuned
 from yocobench.bench import hardware
 from yocobench.bench.data.manifest import digest, read_manifest, subset_items
 from yocobench.bench.measurement import Detected
@@ -188,7 +188,7 @@ def main(cfg: Config) -> None:
     for planned in plan_cells(cfg, config.instances(cfg.instances), detected, root):
         spec = planned.spec
         path = root / PLAN / spec.workload.name / spec.subset / f"{spec.instance}.json"
-        receipt.write_atomic(path, planned.model_dump_json(by_alias=True, indent=1) + "\n")
+        files.write_atomic(path, planned.model_dump_json(by_alias=True, indent=1) + "\n")
         counts[planned.exclusion.outcome if planned.exclusion else "to run"] += 1
     said = ", ".join(f"{count} {what}" for what, count in sorted(counts.items()))
     print(f"{counts.total()} cells on {detected.cpu_model}, {detected.accelerator_name or 'no accelerator'}: {said}")

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BeforeValidator, Field, ValidationError
 
 from yocobench import nearest
-from yocobench.receipt import write_atomic
+from yocobench.files import write_atomic
 from yocobench.schema import Frozen, Name, Sourced, Study, UsageClass
 
 SCHEMA: Final = "yocobench.prices/2"

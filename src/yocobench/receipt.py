@@ -8,14 +8,13 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Literal
 
 from pydantic import ValidationError
 
 from yocobench.bench.measurement import Measurement
+from yocobench.files import write_atomic
 from yocobench.paths import first_fault
 from yocobench.schema import CellSpec, Frozen
 
@@ -70,25 +69,6 @@ def document(receipt: Receipt) -> dict[str, object]:
     """What stands in its file."""
     body = receipt.model_dump(mode="json", by_alias=True)
     return {"schema": SCHEMA, "sha256": _checksum(body), **body}
-
-
-def write_atomic(path: Path, text: str) -> None:
-    """Replace `path` by `text` in one step. Raises OSError (disk full, read-only), named, leaving what was there."""
-    temporary = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except OSError as error:  # the kernel names the temporary file, or none
-        raise OSError(error.errno, error.strerror, str(path)) from error
-    finally:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
 
 
 def standalone(receipt: Receipt, root: Path) -> Path:

@@ -15,8 +15,8 @@ import yaml
 from pydantic import PositiveFloat, PositiveInt, ValidationError
 
 from yocobench import plain
+from yocobench.files import write_atomic
 from yocobench.paths import first_fault
-from yocobench.receipt import write_atomic
 from yocobench.schema import Frozen, Name, Protocol, WorkloadConfig
 
 FOLDER = Path("conf/tuned")

@@ -18,10 +18,14 @@ transfer() { # file for the answer, what else curl must know; to --fail alone a 
 put() { transfer /dev/null --max-time 300 --upload-file "$1" "$2"; }
 die() { echo "error: $*" && exit 1; }
 
+hush() { # no heartbeat from now on: of its whole group, or an upload under way would outlive it and replace the last log
+  [ -z "$beating" ] || { kill -- -"$beating" && wait "$beating"; }
+}
+
 finish() { # whatever happened: log, then the marker, last; then off, which terminates the box
   local status=$?
   trap - EXIT
-  [ -z "$beating" ] || kill "$beating"
+  hush
   tail -c 262144 "$work/log" >"$work/log.tail"
   put "$work/log.tail" "$log_url"
   printf '{"status": %d, "phase": "%s", "started_at": %d, "train_at": %d, "trained_at": %d, "receipt_sha256": "%s"}\n' \
@@ -66,8 +70,10 @@ image_venv() { # the image's own framework: the rest from the lock file
 
 fetch job '@JOB_SHA256@' '@JOB_URL@'
 . "$work/job"
+set -m # a process group of its own
 beat &
 beating=$!
+set +m
 fetch code.tar "$code_sha256" "$code_url"
 fetch constraints.txt "$constraints_sha256" "$constraints_url"
 fetch cell.tar "$cell_sha256" "$cell_url"

@@ -18,8 +18,8 @@ import filelock
 from pydantic import ValidationError
 
 from yocobench.bench.measurement import Outcome
+from yocobench.files import write_atomic
 from yocobench.paths import first_fault
-from yocobench.receipt import write_atomic
 from yocobench.schema import Frozen, Name
 
 FOLDER = Path("mlruns/ledger")

@@ -98,7 +98,7 @@ def input_bound(
     alone = "" if rates.warm is None else f", which alone gives {rates.warm:.0f} samples per second"
     more = "more workers (workload.args.num_workers)" if takes_workers else "a faster batches()"
     return (
-        f"input_bound: steps wait {share:.0%} of their time for the loader{alone} "
+        f"input_bound: steps wait {100 * share:.0f} % of their time for the loader{alone} "
         f"({samples_per_step * len(step_times_s) / sum(step_times_s):.0f} in training); {more} "
         "or a type with more CPU cores for its accelerator would train faster"
     )

@@ -50,10 +50,15 @@ def is_stationary(step_times_s: Sequence[float]) -> bool:
 
 MIN_STEPS = 12
 """Fewer steps show no trend."""
+FEW_STEPS = 8
+"""Quarters of fewer steps say little: where the steps allow, so many are compared with as many."""
 SHARE = 0.04
 """Changes of the step time below this share are not named."""
 SURE = 3.0
-"""A change must exceed this many standard errors."""
+"""A change must exceed this many standard errors of the medians..."""
+RANK_LEVEL = 0.02
+"""...and the ranks of the steps must show it at this level too (Mann-Whitney, one-sided): the errors of few steps'
+medians are often far too small. 12 steps can just reach it: four that are all slower than four are 1 order in 70."""
 
 
 @dataclass(frozen=True)
@@ -70,39 +75,58 @@ class Found:
 def trends(step_times_s: Sequence[float], burstable: bool = False) -> tuple[Found, ...]:
     """What the step times of one repeat show beyond noise.
 
-    warm_up: the first quarter is slower than the last half. throttling: the last quarter is slower than the second.
-    burst_credits: the same on a burstable type, where the cause is known.
+    warm_up: the first quarter is slower than the last half. throttling: the last quarter is slower than the second; of
+    few steps, the last third than the second, up to FEW_STEPS. burst_credits: the same on a burstable type, where the
+    cause is known.
+
+    Simulated on 2026-12-01 (10,000 repeats each of 12, 16, 24, 40, 60 and 200 steps; noise of 2, 5 and 10 %): of
+    independent steps, normal or log-normal with 5 % outliers, at most 1.5 % show a trend at any length; by the medians'
+    errors alone, as before that day, 10 % did of 12 steps. Not covered: noise that lasts. Steps whose lag-one
+    correlation is 0.3 show one in up to 4 % of repeats, 0.6 in up to 13 % (15 and 25 % before).
     """
     times = np.asarray(step_times_s, dtype=float)
     if len(times) < MIN_STEPS:
         return ()
     quarter = len(times) // 4
+    part = max(quarter, min(len(times) // 3, FEW_STEPS))
     found = []
-    first, second, half, last = times[:quarter], times[quarter : 2 * quarter], times[-2 * quarter :], times[-quarter:]
-    change = _changed(half, first)
-    if change is not None and change > 0:
-        text = f"the first {quarter} steps took {change:.0%} longer than later ones: warm-up was too short"
+    change = _longer(times[-2 * quarter :], times[:quarter])
+    if change is not None:
+        text = f"the first {quarter} steps took {100 * change:.0f} % longer than later ones: warm-up was too short"
         found.append(Found("warm_up", change, quarter, text))
-    change = _changed(second, last)
-    if change is not None and change > 0:
+    change = _longer(times[part : 2 * part], times[-part:])
+    if change is not None:
         at = _break(times)
         if burstable:
             text = (
-                f"from step {at} on, steps took {change:.0%} longer: CPU credits ran out; the job will run at that rate"
+                f"from step {at} on, steps took {100 * change:.0f} % longer: CPU credits ran out; "
+                "the job will run at that rate"
             )
             found.append(Found("burst_credits", change, at, text))
         else:
-            text = f"from step {at} on, steps took {change:.0%} longer: the device throttles or has a busy neighbour"
+            text = (
+                f"from step {at} on, steps took {100 * change:.0f} % longer: "
+                "the device throttles or has a busy neighbour"
+            )
             found.append(Found("throttling", change, at, text))
     return tuple(found)
 
 
-def _changed(before: np.ndarray[Any, Any], after: np.ndarray[Any, Any]) -> float | None:
-    """Relative change of the median, when it is large and beyond noise; None otherwise."""
-    low, high = float(np.median(before)), float(np.median(after))
-    noise = math.hypot(_median_error(before), _median_error(after))
+def settled_at(found: Sequence[Found]) -> int:
+    """The step from which on a repeat with these trends ran as it would go on: after the last one; 0 without any."""
+    return max((one.at_step for one in found), default=0)
+
+
+def _longer(steps: np.ndarray[Any, Any], slower: np.ndarray[Any, Any]) -> float | None:
+    """By what share the median of `slower` is above that of `steps`, when that is large and beyond noise, else None."""
+    low, high = float(np.median(steps)), float(np.median(slower))
     change = high / low - 1
-    return change if abs(change) > SHARE and abs(high - low) > SURE * noise else None
+    if change <= SHARE or high - low <= SURE * math.hypot(_median_error(steps), _median_error(slower)):
+        return None
+    from scipy import stats  # a second to import: only where something seems to have changed
+
+    p = float(stats.mannwhitneyu(slower, steps, alternative="greater").pvalue)
+    return change if p < RANK_LEVEL else None
 
 
 def _median_error(values: np.ndarray[Any, Any]) -> float:
@@ -160,7 +184,9 @@ def _scatter(step_times_s: Sequence[float], target: float) -> list[str]:
     said = []
     half = relative_half_width(step_times_s)
     if half > target:
-        said.append(f"the mean step time is known to {half:.1%}, not {target:.1%}: raise protocol.max_measure_s")
+        said.append(
+            f"the mean step time is known to {100 * half:.1f} %, not {100 * target:.1f} %: raise protocol.max_measure_s"
+        )
     flagged = outliers(step_times_s)
     if flagged > OUTLIER_SHARE * len(step_times_s):
         said.append(f"{flagged} of {len(step_times_s)} steps are outliers: see step_time_s in the run")
@@ -178,9 +204,11 @@ def disturbances(activity: HostActivity | None) -> tuple[str, ...]:
         said.append(f"the CPU throttled {activity.cpu_throttle_events} time(s) for heat: check cooling")
     if activity.steal_share is not None and activity.steal_share > STEAL_SHARE:
         said.append(
-            f"the hypervisor gave {activity.steal_share:.1%} of the CPU time to others (a noisy neighbour, or spent "
-            "CPU credits): measure again, or on another host"
+            f"the hypervisor gave {100 * activity.steal_share:.1f} % of the CPU time to others (a noisy neighbour, or "
+            "spent CPU credits): measure again, or on another host"
         )
     if activity.other_share is not None and activity.other_share > OTHER_SHARE:
-        said.append(f"other processes took {activity.other_share:.0%} of the CPU time: stop them and measure again")
+        said.append(
+            f"other processes took {100 * activity.other_share:.0f} % of the CPU time: stop them and measure again"
+        )
     return tuple(said)

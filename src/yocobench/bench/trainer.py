@@ -203,7 +203,7 @@ def _check_headroom(trainer: Trainer, trace: Trace) -> None:
         return  # the device does not say: running out is all that can be noticed
     used = peak - before
     if is_tight(used, available):
-        said = f"the first step took {used:,} of {available:,} bytes, which leaves less than {HEADROOM:.0%}"
+        said = f"the first step took {used:,} of {available:,} bytes, which leaves less than {100 * HEADROOM:.0f} %"
         if trainer.spec.micro_batch_size > 1:
             raise TooTight(said)
         trace.warnings.append(f"{said}; it may run out of memory")

@@ -22,7 +22,7 @@ from yocobench.estimate import outside
 from yocobench.estimate.calibration import Calibration
 from yocobench.estimate.estimator import BOUND_WORDS, Estimate, NoEstimate, estimate
 from yocobench.paths import told
-from yocobench.schema import Chip, WorkloadConfig
+from yocobench.schema import Chip, Instance, WorkloadConfig
 
 KEYS = ("workload", "instance", "refresh")
 
@@ -59,9 +59,9 @@ def parse(arguments: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def rows(workload: WorkloadConfig, names: Iterable[str], calibration: Calibration) -> list[Estimate | NoEstimate]:
-    """One estimate, or its reason, per instance; fastest first, those without a number last."""
-    found: list[Estimate | NoEstimate] = []
+def described(names: Iterable[str]) -> list[Instance]:
+    """The instances of these names and files. Raises ValueError, OSError."""
+    found = []
     for name in names:
         target = outside.read(name) if name.endswith((".yaml", ".yml")) else config.instance(name)
         if isinstance(target, Chip):
@@ -69,7 +69,15 @@ def rows(workload: WorkloadConfig, names: Iterable[str], calibration: Calibratio
                 f"{name} describes a chip: write an instance file around it (see conf/instance/), or call "
                 "yocobench.estimate.outside.estimate_module"
             )
-        found.append(estimate(workload, target, calibration))
+        found.append(target)
+    return found
+
+
+def rows(
+    workload: WorkloadConfig, instances: Iterable[Instance], calibration: Calibration
+) -> list[Estimate | NoEstimate]:
+    """One estimate, or its reason, per instance; fastest first, those without a number last."""
+    found = [estimate(workload, one, calibration) for one in instances]
     return sorted(found, key=lambda e: (-e.samples_per_second if isinstance(e, Estimate) else 1.0, e.instance))
 
 
@@ -90,7 +98,8 @@ def table(workload: WorkloadConfig, found: Sequence[Estimate | NoEstimate]) -> T
         result.add_column(name, justify="right" if name in ("90 %", f"{workload.sample_unit}s/s") else "left")
     for one in found:
         if isinstance(one, NoEstimate):
-            memory = f"{_gib(one.needed_bytes)} of {_gib(one.available_bytes)}"
+            known = one.needed_bytes is not None or one.available_bytes is not None
+            memory = f"{_gib(one.needed_bytes)} of {_gib(one.available_bytes)}" if known else "-"
             result.add_row(one.instance, "", "-", "", "", memory, "", one.reason)
             continue
         result.add_row(
@@ -124,11 +133,12 @@ def main(arguments: Sequence[str]) -> int:
         refresh = given.get("refresh", "false").lower()
         if refresh not in ("true", "1", "false", "0"):
             raise ValueError(f"refresh={given['refresh']}: give true or false")
+        # Before the host is timed, which takes minutes: a mistake in a file is told at once.
+        jobs, machines = [config.workload(name) for name in workloads], described(instances)
         calibration = calibrate.load(config.root(), refresh=refresh in ("true", "1"))
         console = Console(width=None if sys.stdout.isatty() else 200)
-        for name in workloads:
-            workload = config.workload(name)
-            console.print(table(workload, rows(workload, instances, calibration)))
+        for workload in jobs:
+            console.print(table(workload, rows(workload, machines, calibration)))
         host = calibration.host
         if host is not None:
             when = f"{host.measured_at} on {host.cpu_model}, torch {host.torch_version}"

@@ -12,9 +12,9 @@ from pathlib import Path
 from pydantic import Field, PositiveFloat, ValidationError
 
 from yocobench.bench.measurement import HostActivity, Measurement, RepeatResult
-from yocobench.bench.stability import OTHER_SHARE, trends
+from yocobench.bench.stability import OTHER_SHARE, settled_at, trends
 from yocobench.bench.statistics import mean_interval
-from yocobench.receipt import write_atomic
+from yocobench.files import write_atomic
 from yocobench.schema import AcceleratorKind, Frozen, Precision
 
 VERSION = 3
@@ -121,8 +121,7 @@ def good_repeats(measurement: Measurement) -> list[RepeatResult]:
 
 
 def _settled(repeat: RepeatResult) -> RepeatResult:
-    found = trends(repeat.step_times_s)
-    at = found[-1].at_step if found else 0
+    at = settled_at(trends(repeat.step_times_s))
     return repeat.model_copy(update={"step_times_s": repeat.step_times_s[at:], "data_wait_s": repeat.data_wait_s[at:]})
 
 

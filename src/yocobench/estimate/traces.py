@@ -21,7 +21,7 @@ from typing import NoReturn
 from yocobench.code_digest import code_md5
 from yocobench.estimate import memory
 from yocobench.estimate.operations import Operation, Trace
-from yocobench.receipt import write_atomic
+from yocobench.files import write_atomic
 from yocobench.schema import Precision, WorkloadConfig
 
 CACHE = Path("mlruns") / "cache"

@@ -150,13 +150,17 @@ class LocalLauncher(Launcher):
             spec_file, out_file, log_file, pipe = (Path(folder) / n for n in ("spec", "out.json", "stderr", "progress"))
             spec_file.write_text(spec.model_dump_json(by_alias=True), encoding="utf-8")
             os.mkfifo(pipe)
-            read_end = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
             started_at = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
             command = [*self._entry(spec, number), "--spec", str(spec_file), "--out", str(out_file)]
             command += ["--repeat", str(number), "--progress", str(pipe)]
             with log_file.open("w") as log:
                 # A session of its own: Ctrl-C reaches the parent alone, which then ends the child in order.
-                child = subprocess.Popen(command, cwd=root, stdout=log, stderr=log, start_new_session=True)
+                read_end = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)  # first: the child opens a pipe that is read
+                try:
+                    child = subprocess.Popen(command, cwd=root, stdout=log, stderr=log, start_new_session=True)
+                except BaseException:
+                    os.close(read_end)
+                    raise
             told = endings.Told()
             try:
                 timed_out = _watch(child, read_end, spec, number, told, report, stop)

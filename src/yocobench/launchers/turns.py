@@ -16,8 +16,8 @@ from pathlib import Path
 
 from yocobench.bench import fit
 from yocobench.bench.measurement import Detected, Measurement, RepeatResult, SystemSample
+from yocobench.files import write_atomic
 from yocobench.paths import relative
-from yocobench.receipt import write_atomic
 from yocobench.schema import CellSpec
 
 FOLDER = Path("mlruns/turns")

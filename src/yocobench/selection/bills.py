@@ -7,16 +7,16 @@ from decimal import Decimal
 from typing import Any
 
 from yocobench.selection import cost, score
+from yocobench.selection.described import Described
 from yocobench.selection.model import PaidBy, Tariff, Terms
 from yocobench.selection.objectives import Objective
 from yocobench.selection.score import Scored
-from yocobench.selection.stated import Stated
 
 CENT = Decimal("0.000001")
 """Money is written to a millionth of a dollar."""
 
 
-class Bill(Stated):
+class Bill(Described):
     """The job's bill under one way to pay. Its interval holds 90 %."""
 
     hours: float
@@ -41,7 +41,7 @@ class Bill(Stated):
     """Share of the term, 0 to 1, that must be busy for the promise to cost less than on-demand; null: no promise."""
 
 
-class Bills(Stated):
+class Bills(Described):
     """The job's bill under each way to pay; null: the prices on file have none."""
 
     on_demand: Bill | None

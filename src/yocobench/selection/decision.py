@@ -13,8 +13,8 @@ from yocobench.bench.measurement import Source
 from yocobench.paths import first_fault
 from yocobench.schema import UsageClass
 from yocobench.selection.bills import Bills
+from yocobench.selection.described import Described
 from yocobench.selection.model import Status
-from yocobench.selection.stated import Stated
 from yocobench.selection.wording import ESTIMATES
 
 SCHEMA: Literal["yocobench.decision/2"] = "yocobench.decision/2"
@@ -22,7 +22,7 @@ SCHEMA: Literal["yocobench.decision/2"] = "yocobench.decision/2"
 Verdict = Literal["measured", "provisional", "too_close", "infeasible"]
 
 
-class Row(Stated):
+class Row(Described):
     """One candidate that has a number. Intervals hold 90 %."""
 
     rank: int | None
@@ -118,7 +118,7 @@ class Row(Stated):
     """Why it won or lost, in words."""
 
 
-class Unranked(Stated):
+class Unranked(Described):
     """A candidate without a number."""
 
     instance: str
@@ -133,7 +133,7 @@ class Unranked(Stated):
     """Since when, or when it was read."""
 
 
-class Advice(Stated):
+class Advice(Described):
     """A measurement to make next."""
 
     instance: str
@@ -148,7 +148,7 @@ class Advice(Stated):
     """The one over the other; the list is sorted by it."""
 
 
-class Sensitivity(Stated):
+class Sensitivity(Described):
     """A place where the winner changes, solved in closed form."""
 
     kind: Literal["price", "job", "one_off", "deadline", "budget"]
@@ -167,7 +167,7 @@ class Sensitivity(Stated):
     """The same in words."""
 
 
-class NearestMiss(Stated):
+class NearestMiss(Described):
     """The candidate that comes closest to the limits."""
 
     instance: str
@@ -178,7 +178,7 @@ class NearestMiss(Stated):
     """The same in words."""
 
 
-class Asked(Stated):
+class Asked(Described):
     """The terms that the decision answers."""
 
     job_samples: float
@@ -203,7 +203,7 @@ class Asked(Stated):
     """Only these may be chosen; empty: all."""
 
 
-class Decision(Stated):
+class Decision(Described):
     """Which instance type for one workload, why, how sure, and what would change the answer."""
 
     workload: str
@@ -264,7 +264,7 @@ class Decision(Stated):
         return min((row.price_as_of for row in self.rows if row.price_as_of is not None), default=None)
 
 
-class DecisionDocument(Stated):
+class DecisionDocument(Described):
     """results/decision.json."""
 
     schema_id: Literal["yocobench.decision/2", "yocobench.decision/1"] = Field(default=SCHEMA, alias="schema")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from yocobench.receipt import write_atomic
+from yocobench.files import write_atomic
 from yocobench.schema import Frozen
 from yocobench.tracking import sqlite
 from yocobench.tracking.records import RecordedCurve, RecordedOutcome, RecordedRepeat

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from collections.abc import Sequence
 from decimal import Decimal
 from importlib import resources
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from yocobench.selection import beside, paying, report, wording
 from yocobench.selection.checked import Checked
@@ -35,6 +37,7 @@ def html(
         loader=PackageLoader("yocobench.selection", "page"),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_unbroken,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -60,6 +63,13 @@ def html(
         vega=_inline(_vega()),
         script=_inline(_file("page.js")),
     )
+
+
+def _unbroken(value: Any) -> Any:
+    """What the template shows: no line ends between a number and its %. Markup is a macro's, or no prose at all."""
+    if not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    return re.sub(r"(?<=\d) %", "\N{NO-BREAK SPACE}%", value)
 
 
 def live(decision: Decision) -> dict[str, Any]:

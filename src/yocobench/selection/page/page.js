@@ -46,7 +46,7 @@ const usd = (value) =>
   (value >= 1 ? value.toLocaleString("en-US", { minimumFractionDigits: 2, maximumFractionDigits: 2 }) : number(value)) + " USD";
 function percent(share) {
   const digits = 100 * share >= 10 ? 0 : 1;
-  return (100 * share).toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits }) + " %";
+  return (100 * share).toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits }) + "\u00a0%";
 }
 const mark = (source) => (source === "estimated" || source === "extrapolated" ? "~" : "");
 const both = (one) => `${mark(one.source)}${number(one.hours)} h, ${mark(one.source)}${usd(one.cost)}`;
