@@ -209,7 +209,7 @@ def test_a_rate_that_still_rises_is_extrapolated_to_the_job_and_marked():
     # The fit is exact, so the interval is that of the largest subset, 1 %, and holds what was measured there.
     assert found.rate.high_samples_per_second == pytest.approx(99.5 * 1.01)
     assert found.rate.low_samples_per_second == pytest.approx(RISING[16_000])
-    assert found.rate.calibrated_on == "subsets s500, s1000, s4000, s16000; 0.0% off on s16000"
+    assert found.rate.calibrated_on == "subsets s500, s1000, s4000, s16000; 0.0 % off on s16000"
     decision = decide_workload([found], terms(study("job.tokens=99500"), examples.spec().workload))
     assert (decision.verdict, decision.rows[0].source) == ("provisional", "extrapolated")
     assert "m5a.large is itself only extrapolated" in decision.sentence
@@ -228,7 +228,7 @@ def test_two_subsets_keep_the_measured_rate_and_state_the_error():
     fit = evidence.subset_fit(one)
     assert fit is not None
     assert fit.line(1e6) == (
-        "yoco-lm on m5a.large: from s1000, ~100.0 tokens/s on s10000; measured there 90.0, so 10.0% off; "
+        "yoco-lm on m5a.large: from s1000, ~100.0 tokens/s on s10000; measured there 90.0, so 10.0 % off; "
         "the job is reckoned with the rate on s10000"
     )
 

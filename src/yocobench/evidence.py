@@ -237,6 +237,11 @@ class SubsetFit:
         """The rate still rises with the subset and the whole was not measured: the job's rate is the fit's."""
         return self.fitted.half_samples > 0 and not self.evidence.is_whole
 
+    @property
+    def error(self) -> str:
+        """How far off the largest subset was foretold, for people."""
+        return f"{100 * (self.fitted.relative_error or 0.0):.1f} %"
+
     def job_rate(self, job_samples: float) -> Rate:
         """Rate on a job of that many samples, as far off to either side as the fit was on the largest subset."""
         measured = rate(self.evidence)
@@ -248,7 +253,7 @@ class SubsetFit:
             low_samples_per_second=min(est / (1 + off), mean, est),
             high_samples_per_second=max(est * (1 + off), mean, est),
             source="extrapolated",
-            calibrated_on=f"subsets {', '.join(self.names)}; {self.fitted.relative_error:.1%} off on {self.names[-1]}",
+            calibrated_on=f"subsets {', '.join(self.names)}; {self.error} off on {self.names[-1]}",
         )
 
     def line(self, job_samples: float) -> str:
@@ -259,7 +264,7 @@ class SubsetFit:
         text = (
             f"{spec.workload.name} on {spec.instance}: from {', '.join(self.names[:-1])}, "
             f"~{self.est_samples_per_second:,.1f} {unit} on {self.names[-1]}; {measured.source} there "
-            f"{measured.samples_per_second:,.1f}, so {self.fitted.relative_error:.1%} off"
+            f"{measured.samples_per_second:,.1f}, so {self.error} off"
         )
         if self.sets_rate:
             job = self.job_rate(job_samples).samples_per_second
