@@ -32,7 +32,7 @@ from yocobench.bench.statistics import summarize
 from yocobench.estimate.memory import splits
 from yocobench.launchers import build_launcher
 from yocobench.launchers.local import LocalLauncher
-from yocobench.launchers.signals import INTERRUPTED_STATUS
+from yocobench.launchers.signals import INTERRUPTED_STATUS, held
 from yocobench.plan import PlannedCell, plan_cell
 from yocobench.progress import Reporter
 from yocobench.receipt import STANDALONE, Receipt
@@ -187,9 +187,13 @@ def main(cfg: Config) -> int:
     def measure(chosen: Settings) -> tuple[CellSpec, Measurement]:
         workload = chosen.on(cfg.workload)
         spec = plan_cell(trial_cfg, workload, cfg.subset, cfg.instance, detected, root, as_tuned=False).spec
-        with Reporter(spec.label, workload.sample_unit, console) as report:
-            found = launcher.run(spec, cfg.instance, root, report)
-        _keep(spec, found, trial_cfg, tag, root, console)
+        with held():
+            with Reporter(spec.label, workload.sample_unit, console) as report:
+                found = launcher.run(spec, cfg.instance, root, report)
+            try:
+                _keep(spec, found, trial_cfg, tag, root, console)
+            except KeyboardInterrupt:  # while it was logged: it was measured all the same
+                search.interrupted = True
         return spec, found
 
     def say(line: str) -> None:
