@@ -18,7 +18,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from yocobench import config, pricelist, receipt, recording, remarks, sweep, tuned
+from yocobench import config, pricelist, progress, receipt, recording, remarks, sweep, tuned
 from yocobench.bench import hardware
 from yocobench.bench.measurement import Measurement, Source
 from yocobench.bench.peak import peak_flops_per_second
@@ -36,7 +36,7 @@ from yocobench.schema import Config
 
 def main(cfg: Config) -> int:
     """Measure one cell and record it."""
-    root, console = config.root(), Console(stderr=True)
+    root, console = config.root(), progress.console()
     planned = plan_cell(cfg, cfg.workload, cfg.subset, cfg.instance, hardware.detect(), root)
     launcher = build_launcher(cfg.launcher)
     earlier = receipt.aside(planned.spec, root) if cfg.receipt else None

@@ -25,7 +25,7 @@ from typing import Any
 import optuna
 from rich.console import Console
 
-from yocobench import config, recording, tuned
+from yocobench import config, progress, recording, tuned
 from yocobench.bench import hardware
 from yocobench.bench.measurement import Detected, Measurement
 from yocobench.bench.statistics import summarize
@@ -176,7 +176,7 @@ def faster(best: Rate, default: Rate) -> bool:
 
 def main(cfg: Config) -> int:
     """Tune one cell."""
-    root, console, detected = config.root(), Console(stderr=True), hardware.detect()
+    root, console, detected = config.root(), progress.console(), hardware.detect()
     launcher = _launcher(cfg, detected)
     trial_cfg = cfg.model_copy(update={"protocol": short(cfg.protocol, cfg.tune.trial_s)})
     planned = plan_cell(trial_cfg, cfg.workload, cfg.subset, cfg.instance, detected, root, as_tuned=False)
