@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
+import sys
 
+import pytest
 from rich.console import Console
 
 from yocobench import progress as shown
@@ -107,3 +111,19 @@ def test_without_a_terminal_boxes_take_turns_line_by_line():
         for name in ("a", "b", "a"):
             screen.show(name, "image", Progress("measure", 0, 1))
     assert out.getvalue().splitlines() == ["a: repeat 1 of 1, measure", "b: repeat 1 of 1, measure"]
+
+
+@pytest.mark.parametrize("number", [errno.EPIPE, errno.ENOSPC, errno.EIO])
+def test_a_listener_that_is_gone_ends_no_measurement(monkeypatch, number):
+    class Gone(io.StringIO):
+        def write(self, text):
+            raise OSError(number, os.strerror(number))
+
+        def flush(self):
+            self.write("")
+
+    monkeypatch.setattr(sys, "stderr", Gone())
+    with Reporter("toy-smoke-local", "token") as report, Screen() as screen:
+        report(Progress("setup", 0, 2))
+        screen.say("a line")
+    shown.console().print("measured")

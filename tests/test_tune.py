@@ -150,6 +150,24 @@ def test_an_earlier_winner_goes_only_where_it_was_measured_and_lost(study, monke
     assert path.exists() is stays
 
 
+def test_ctrl_c_while_a_trial_is_logged_keeps_its_rate(study, monkeypatch):  # noqa: F811
+    searches = []
+
+    def run(search, measure, say, earlier):
+        searches.append(search)
+        search.take(Settings(threads=2), measure, say)
+
+    def keep(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Search, "run", run)
+    monkeypatch.setattr(tune, "_keep", keep)
+    monkeypatch.setattr("yocobench.launchers.local.LocalLauncher.run", lambda *_: run_at(100))
+    tune.main(composed("workload=toy", "instance=local"))
+    assert searches[0].interrupted
+    assert searches[0].rates[Settings(threads=2)].samples_per_second == 100
+
+
 def winner(settings):
     cfg = composed("workload=toy")
     return tuned.Tuned(

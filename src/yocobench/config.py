@@ -22,6 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ValidationError
 
 from yocobench import composition, nearest, plain, stops, sweep, usage
+from yocobench.launchers.signals import INTERRUPTED_STATUS
 from yocobench.paths import told
 from yocobench.schema import Chip, Config, Instance, LauncherConfig, MachineImages, Study, Subset, WorkloadConfig
 
@@ -124,8 +125,8 @@ def study(overrides: list[str] | None = None) -> Study:
 def stage(main: Callable[[Config], int | None]) -> Callable[[], None]:
     """Make `main` a command: Hydra's overrides and multirun, and one line instead of a traceback for a user's mistake.
 
-    Exit status: what `main` returns (None is 0); 2 for a ValueError or OSError, whose message is printed. A failed job
-    of a multirun is listed when all are done (sweep.py); Ctrl-C and SIGTERM end a multirun with 130 (stops.py).
+    Exit status: what `main` returns (None is 0); 2 for a ValueError or OSError, whose message is printed; 130 for
+    Ctrl-C. A failed job of a multirun is listed when all are done (sweep.py); Ctrl-C and SIGTERM end it (stops.py).
     """
 
     @functools.wraps(main)
@@ -166,9 +167,10 @@ def stage(main: Callable[[Config], int | None]) -> Callable[[], None]:
             app()
         except (HydraException, OmegaConfBaseException) as error:
             _fail(ValueError(plain.said(error)))
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as error:
             if stops.Stops.current is None:
-                raise
+                print(": ".join(filter(None, ("interrupted", str(error)))), file=sys.stderr)
+                sys.exit(INTERRUPTED_STATUS)
             stops.end()
         finally:
             stops.let_go()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 import time
 from types import TracebackType
+from typing import IO, Any, cast
 
 from rich.console import Console
 from rich.live import Live
@@ -15,6 +18,34 @@ from yocobench.telling import Progress
 
 PLAIN_EVERY_S = 15.0
 COLUMNS = ("box", "zone", "phase", "rate", "seconds", "USD so far", "at worst")
+
+
+class _Unheard:
+    """A stream where what cannot be written is dropped: a closed pipe or a full disk must not end a measurement."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """As many characters as were given, heard or not."""
+        with contextlib.suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """What waits, if it can be heard."""
+        with contextlib.suppress(OSError):
+            self._stream.flush()
+
+
+def console() -> Console:
+    """Where a command that measures says how it goes: stderr."""
+    if sys.stderr is None:  # closed by the shell (2>&-): rich knows what to do
+        return Console(stderr=True)
+    return Console(stderr=True, file=cast(IO[str], _Unheard(sys.stderr)))
 
 
 class Plain:
@@ -36,8 +67,8 @@ class Plain:
 class Reporter:
     """Shows what a launcher reports. Use as a context manager; calling it is the launcher's `report`."""
 
-    def __init__(self, label: str, sample_unit: str, console: Console | None = None) -> None:
-        self.unit, self.console = sample_unit, console or Console(stderr=True)
+    def __init__(self, label: str, sample_unit: str, shown_on: Console | None = None) -> None:
+        self.unit, self.console = sample_unit, shown_on or console()
         self._plain = Plain(label, sample_unit, self.console)
         self._bar = Bar(
             TextColumn("{task.description}"),
@@ -70,8 +101,8 @@ class Reporter:
 class Screen:
     """All boxes at once: one row each in a terminal, with what is said above the table; plain lines elsewhere."""
 
-    def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(stderr=True)
+    def __init__(self, shown_on: Console | None = None) -> None:
+        self.console = shown_on or console()
         self._rows: dict[str, tuple[Progress, str]] = {}
         self._plain: dict[str, Plain] = {}
         self._live = Live(console=self.console, auto_refresh=False, transient=True)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
 
 from yocobench import git, receipt
+from yocobench.launchers.signals import release
 from yocobench.paths import relative
 from yocobench.receipt import Provenance, Receipt
 
@@ -15,10 +17,18 @@ ARTIFACTS = ("constraints.txt", "params.yaml")
 """Files that a run carries when it is logged where it was trained."""
 
 
-def keep(record: Receipt, path: Path, root: Path, console: Console, costs: dict[str, float]) -> None:
+def keep(
+    record: Receipt,
+    path: Path,
+    root: Path,
+    console: Console,
+    costs: dict[str, float],
+    written: Callable[[], None] = lambda: None,
+) -> None:
     """Write the receipt, log it, write it again with its run id. What was measured survives either one failing.
 
-    Raises OSError when the receipt could not be written (after trying to log it).
+    `written`: called once the receipt is on disk, when signals act again (launchers/signals.py). Raises OSError when
+    the receipt could not be written (after trying to log it), KeyboardInterrupt that names one that was not logged.
     """
     from yocobench.tracking import StoreError, open_store
 
@@ -29,12 +39,18 @@ def keep(record: Receipt, path: Path, root: Path, console: Console, costs: dict[
     except OSError as error:
         unwritten = error
     try:
+        if unwritten is None:
+            written()
+            release()
         logged = open_store(root).log_receipt(record, costs, [root / name for name in ARTIFACTS])
     except StoreError as error:
         console.print(f"not logged: {error}", highlight=False, soft_wrap=True)
         if unwritten is not None:  # the last place where it can survive
             print(json.dumps(receipt.document(record)))
             elsewhere = f"it is the line that was printed: save that as a .json under {receipt.STANDALONE}"
+    except KeyboardInterrupt:
+        kept = f"{relative(path)} holds what was measured; `python -m yocobench.restore` logs it"
+        raise KeyboardInterrupt(kept if unwritten is None else "") from None
     else:
         if unwritten is None:
             receipt.write(logged, path)

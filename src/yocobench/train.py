@@ -18,7 +18,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from yocobench import config, pricelist, receipt, recording, remarks, sweep, tuned
+from yocobench import config, pricelist, progress, receipt, recording, remarks, sweep, tuned
 from yocobench.bench import hardware
 from yocobench.bench.measurement import Measurement, Source
 from yocobench.bench.peak import peak_flops_per_second
@@ -26,7 +26,7 @@ from yocobench.bench.stability import stability
 from yocobench.bench.statistics import occupied_s, summarize
 from yocobench.launchers import build_launcher
 from yocobench.launchers.base import Launcher
-from yocobench.launchers.signals import INTERRUPTED_STATUS
+from yocobench.launchers.signals import INTERRUPTED_STATUS, held
 from yocobench.paths import relative
 from yocobench.plan import PlannedCell, detected_chip, plan_cell
 from yocobench.progress import Reporter
@@ -36,18 +36,41 @@ from yocobench.schema import Config
 
 def main(cfg: Config) -> int:
     """Measure one cell and record it."""
-    root, console = config.root(), Console(stderr=True)
+    root, console = config.root(), progress.console()
     planned = plan_cell(cfg, cfg.workload, cfg.subset, cfg.instance, hardware.detect(), root)
     launcher = build_launcher(cfg.launcher)
     earlier = receipt.aside(planned.spec, root) if cfg.receipt else None
     tuned_as = _tuned(cfg, root)  # what may fail comes before the measurement, which would be lost with it
-    measurement = _measure(cfg, planned, launcher, root, console, earlier)
-    if measurement.outcome == "unmeasured" and earlier is not None and cfg.receipt:
-        receipt.write(earlier, root / cfg.receipt)  # as it was: `compare` logs what the store lacks
-        launcher.recorded()
-        said = f"{describe(earlier.measurement, cfg.workload.sample_unit)}, kept from {earlier.recorded_at}"
-        console.print(f"{planned.spec.label}: {said}; now: {measurement.reason}", highlight=False, soft_wrap=True)
-        return 0
+    with held():
+        measurement = _measure(cfg, planned, launcher, root, console, earlier)
+        if measurement.outcome == "unmeasured" and earlier is not None and cfg.receipt:
+            receipt.write(earlier, root / cfg.receipt)  # as it was: `compare` logs what the store lacks
+            launcher.recorded()
+            said = f"{describe(earlier.measurement, cfg.workload.sample_unit)}, kept from {earlier.recorded_at}"
+            console.print(f"{planned.spec.label}: {said}; now: {measurement.reason}", highlight=False, soft_wrap=True)
+            return 0
+        record, unpriced = _record(cfg, planned, measurement, launcher, root, console, tuned_as)
+    if unpriced:
+        console.print(f"  {unpriced}", highlight=False, soft_wrap=True)
+    console.print(
+        f"{planned.spec.label}: {describe(measurement, cfg.workload.sample_unit)}", highlight=False, soft_wrap=True
+    )
+    for said in (*unsteady(record), *remarks.noted([one.warnings for one in measurement.repeats])):
+        console.print(f"  {said}", highlight=False, soft_wrap=True)
+    # DVC itself ignores Ctrl-C while a command runs: only a failure stops it and leaves the cell to be measured again.
+    return INTERRUPTED_STATUS if measurement.outcome == "interrupted" and "DVC_STAGE" in os.environ else 0
+
+
+def _record(
+    cfg: Config,
+    planned: PlannedCell,
+    measurement: Measurement,
+    launcher: Launcher,
+    root: Path,
+    console: Console,
+    tuned_as: str | None,
+) -> tuple[Receipt, str]:
+    """Its receipt, written and logged, and why it was not priced."""
     record = Receipt(
         cell_key=planned.spec.key,
         spec=planned.spec,
@@ -60,18 +83,11 @@ def main(cfg: Config) -> int:
     found, unpriced = figures(cfg, measurement)
     if "DVC_STAGE" in os.environ and measurement.outcome in ("excluded", "unmeasured") and not found:
         receipt.write(record, path)  # nothing ran: `compare` logs it, and imports MLflow once for all such cells
+        launcher.recorded()
     else:
-        recording.keep(record, path, root, console, found)
-    launcher.recorded()
-    if unpriced:
-        console.print(f"  {unpriced}", highlight=False, soft_wrap=True)
-    console.print(
-        f"{planned.spec.label}: {describe(measurement, cfg.workload.sample_unit)}", highlight=False, soft_wrap=True
-    )
-    for said in (*unsteady(record), *remarks.noted([one.warnings for one in measurement.repeats])):
-        console.print(f"  {said}", highlight=False, soft_wrap=True)
-    # DVC itself ignores Ctrl-C while a command runs: only a failure stops it and leaves the cell to be measured again.
-    return INTERRUPTED_STATUS if measurement.outcome == "interrupted" and "DVC_STAGE" in os.environ else 0
+        # Before it is logged: a stage killed then runs again, and the same repeats must not count under two receipts.
+        recording.keep(record, path, root, console, found, launcher.recorded)
+    return record, unpriced
 
 
 def _wasted(planned: PlannedCell, cfg: Config, root: Path, earlier: Receipt | None) -> str:

@@ -25,14 +25,14 @@ from typing import Any
 import optuna
 from rich.console import Console
 
-from yocobench import config, recording, tuned
+from yocobench import config, progress, recording, tuned
 from yocobench.bench import hardware
 from yocobench.bench.measurement import Detected, Measurement
 from yocobench.bench.statistics import summarize
 from yocobench.estimate.memory import splits
 from yocobench.launchers import build_launcher
 from yocobench.launchers.local import LocalLauncher
-from yocobench.launchers.signals import INTERRUPTED_STATUS
+from yocobench.launchers.signals import INTERRUPTED_STATUS, held
 from yocobench.plan import PlannedCell, plan_cell
 from yocobench.progress import Reporter
 from yocobench.receipt import STANDALONE, Receipt
@@ -176,7 +176,7 @@ def faster(best: Rate, default: Rate) -> bool:
 
 def main(cfg: Config) -> int:
     """Tune one cell."""
-    root, console, detected = config.root(), Console(stderr=True), hardware.detect()
+    root, console, detected = config.root(), progress.console(), hardware.detect()
     launcher = _launcher(cfg, detected)
     trial_cfg = cfg.model_copy(update={"protocol": short(cfg.protocol, cfg.tune.trial_s)})
     planned = plan_cell(trial_cfg, cfg.workload, cfg.subset, cfg.instance, detected, root, as_tuned=False)
@@ -187,9 +187,13 @@ def main(cfg: Config) -> int:
     def measure(chosen: Settings) -> tuple[CellSpec, Measurement]:
         workload = chosen.on(cfg.workload)
         spec = plan_cell(trial_cfg, workload, cfg.subset, cfg.instance, detected, root, as_tuned=False).spec
-        with Reporter(spec.label, workload.sample_unit, console) as report:
-            found = launcher.run(spec, cfg.instance, root, report)
-        _keep(spec, found, trial_cfg, tag, root, console)
+        with held():
+            with Reporter(spec.label, workload.sample_unit, console) as report:
+                found = launcher.run(spec, cfg.instance, root, report)
+            try:
+                _keep(spec, found, trial_cfg, tag, root, console)
+            except KeyboardInterrupt:  # while it was logged: it was measured all the same
+                search.interrupted = True
         return spec, found
 
     def say(line: str) -> None:

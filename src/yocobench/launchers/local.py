@@ -28,7 +28,7 @@ from yocobench.bench.system import Sampler, oom_kills
 from yocobench.bench.versions import versions
 from yocobench.launchers import endings, turns
 from yocobench.launchers.base import Launcher, Show
-from yocobench.launchers.signals import stop_requests
+from yocobench.launchers.signals import came_too_late, stop_requests
 from yocobench.paths import relative
 from yocobench.schema import CellSpec, Instance
 from yocobench.telling import Progress
@@ -124,6 +124,8 @@ class LocalLauncher(Launcher):
                     spec = fit.at(spec, found.micro_batch_size)  # found once, for all repeats
                 if repeats[-1].outcome != "ok":
                     break  # what ended one repeat would end the next: keep the money
+            if stop and repeats[-1].outcome == "ok":
+                came_too_late(stop[0])
         return turns.measured(repeats, sampler.samples, detected, versions())
 
     def _fitting(
