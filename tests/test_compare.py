@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -12,6 +13,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+import yaml
 from rich.console import Console
 
 import commands
@@ -68,6 +70,21 @@ def test_the_last_line_is_the_decision_and_what_if_keeps_nothing(study: Path):
     assert "shown, not kept" in printed
     assert "output=json" not in printed
     assert not (study / "results").exists()
+
+
+@pytest.mark.slow
+def test_a_decision_that_nobody_reads_is_kept(study: Path, monkeypatch: pytest.MonkeyPatch):
+    def gone(_):
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+    params = yaml.safe_load((study / "params.yaml").read_text())
+    params |= {"workloads": ["yoco-lm"], "instances": ["g5.xlarge", "g4dn.xlarge"]}
+    (study / "params.yaml").write_text(yaml.safe_dump(params))
+    monkeypatch.setattr(tables, "terminal", gone)
+    done = commands.run("compare")
+    assert (done.returncode, done.stderr) == (2, "error: [Errno 32] Broken pipe\n")
+    [decision] = layout.load((study / "results/decision.json").read_text())
+    assert decision.chosen == "g5.xlarge"
 
 
 @pytest.mark.slow

@@ -54,13 +54,15 @@ def main(cfg: Config) -> None:
         if cfg.output == "json":
             print(layout.line(decisions))
         return
+    if not changed:  # before it is shown: whoever reads may have gone (`| head`)
+        fits = [fit.line(one.terms.job_samples) for one in gathered for fit in one.fits]
+        _keep(root, decisions, reproduce.lines(cfg, snapshot, root, known.host), checks, fits)
     console = Console() if sys.stdout.isatty() else Console(width=tables.PLAIN_COLUMNS)
     console.print(tables.terminal(decisions))
     if changed:
         print(f"What if {', '.join(changed)}: shown, not kept. To keep it, change params.yaml and type dvc repro")
     else:
-        fits = [fit.line(one.terms.job_samples) for one in gathered for fit in one.fits]
-        _keep(root, decisions, reproduce.lines(cfg, snapshot, root, known.host), checks, fits)
+        print("Look at results/decision.html; in a terminal: results/decision.md; runs: make ui")
     if cfg.output == "json":
         print(layout.line(decisions))
 
@@ -80,7 +82,6 @@ def _keep(
     }
     _write(root, decisions, pages)
     _log(open_store(root), root, decisions)
-    print("Look at results/decision.html; in a terminal: results/decision.md; runs: make ui")
 
 
 def _write(root: Path, decisions: tuple[Decision, ...], pages: dict[str, str]) -> None:
