@@ -20,6 +20,7 @@ from yocobench.estimate.constants import Constants
 from yocobench.estimate.device import from_chip
 from yocobench.estimate.operations import Trace
 from yocobench.estimate.roofline import step_time
+from yocobench.estimate.traces import TRACERS
 from yocobench.schema import Chip
 
 HERE = Path(__file__).resolve().parent
@@ -152,8 +153,7 @@ def trace_row(key: tuple[str, int, bool]) -> Trace:
 
 def traces(keys: Sequence[tuple[str, int, bool]]) -> dict[tuple[str, int, bool], Trace]:
     """Traces of all rows, from the cache where the code that makes them is unchanged."""
-    own = HERE.parent / "src/yocobench/estimate"
-    sources = [*sorted(HERE.glob("*models*.py")), own / "trace.py", own / "fused.py", own / "operations.py"]
+    sources = [*sorted(HERE.glob("*models*.py")), *TRACERS]
     stamp = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
     known: dict[str, Any] = pickle.loads(CACHE.read_bytes()) if CACHE.is_file() else {}
     found = known.get("traces", {}) if known.get("stamp") == stamp else {}

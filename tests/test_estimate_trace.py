@@ -145,6 +145,8 @@ def test_a_gradient_is_added_to_the_last_micro_batchs_only():
     assert (added.bytes_read, added.bytes_written) == (2 * 256, 256)
     low = traced(lambda: nn.Linear(16, 4, bias=False), square, 2, 16, low=True)
     assert [op.bytes_written for op in low.operations if op.name == "cast"].count(256.0) == 1  # the gradient
+    (again,) = [op for op in low.operations if op.kind == "accumulation"]
+    assert (again.bytes_read, again.bytes_written) == (2 * 256, 256)
 
 
 def test_recomputed_layers_are_counted_twice_forward():

@@ -16,4 +16,4 @@ def test_a_process_that_cannot_start_leaves_no_file_open(monkeypatch):
     before = len(list(Path("/proc/self/fd").iterdir()))
     with pytest.raises(OSError, match="no process"):
         LocalLauncher()._repeat(examples.spec(), 0, Path.cwd(), lambda progress: None, [])
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before

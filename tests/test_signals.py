@@ -47,6 +47,28 @@ def test_ctrl_c_after_the_last_repeat_waits_for_the_receipt(study, monkeypatch, 
     assert len(left.measurement.repeats[0].step_times_s) == 4
 
 
+def test_what_failed_is_said_before_a_signal_that_waited_ends_the_command(capsys):
+    def measured():
+        with held():
+            with stop_requests():
+                pass
+            send(signal.SIGINT)
+            raise OSError("r.json: receipt not written: it is the line that was printed")
+
+    with pytest.raises(KeyboardInterrupt):
+        measured()
+    assert capsys.readouterr().err == "error: r.json: receipt not written: it is the line that was printed\n"
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_signal_goes_to_who_takes_it_outside_of_what_is_held():
+    with held(), stop_requests() as outer:
+        with stop_requests():
+            pass
+        send(signal.SIGINT)
+        assert outer == [signal.SIGINT]
+
+
 def test_a_cell_killed_while_it_is_logged_is_not_handed_out_again(study, monkeypatch):
     def killed(root):
         raise KeyboardInterrupt

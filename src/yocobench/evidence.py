@@ -240,7 +240,8 @@ class SubsetFit:
     @property
     def error(self) -> str:
         """How far off the largest subset was foretold, for people."""
-        return f"{100 * (self.fitted.relative_error or 0.0):.1f} %"
+        assert self.fitted.relative_error is not None
+        return f"{100 * self.fitted.relative_error:.1f} %"
 
     def job_rate(self, job_samples: float) -> Rate:
         """Rate on a job of that many samples, as far off to either side as the fit was on the largest subset."""

@@ -22,7 +22,7 @@ from yocobench.paths import relative
 from yocobench.plan import PlannedCell
 from yocobench.progress import Screen
 from yocobench.schema import CellSpec, Instance, LauncherConfig
-from yocobench.telling import Progress
+from yocobench.telling import Progress, say
 
 
 @dataclass
@@ -97,10 +97,10 @@ def _follow(
         launcher = build_launcher(config_)
         measurement = (launcher.run if may_launch else launcher.collect)(spec, instance, root, report)
     except (ValueError, OSError) as error:
-        print(f"{spec.label}: {relative(error)}", file=sys.stderr)
+        say(f"{spec.label}: {relative(error)}")
         return
     if measurement is None:
-        print(f"{spec.label}: its earlier box is gone, and left nothing", file=sys.stderr)
+        say(f"{spec.label}: its earlier box is gone, and left nothing")
         return
     with contextlib.suppress(OSError):
         stage.send(measurement)

@@ -116,10 +116,11 @@ def job(folder: Path) -> Iterator[None]:
     stops.in_job = True
     try:
         yield
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         stops.note()
         if not stopped(folder):
-            raise InterruptedError("ended by a signal before its outcome was recorded") from None
+            what = f": {error}" if str(error) else " before its outcome was recorded"
+            raise InterruptedError(f"ended by a signal{what}") from None
     finally:
         stops.in_job = False
         stops.note()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from dataclasses import dataclass
 
 
@@ -45,3 +47,9 @@ class Progress:
         if self.box is not None:
             parts.append(f"{self.box.usd:.3f} of at most {self.box.worst_usd:.2f} USD")
         return ", ".join(parts)
+
+
+def say(line: str) -> None:
+    """A line on stderr. A stream that is full or gone ends nothing that is being measured or paid for."""
+    with contextlib.suppress(OSError):
+        print(line, file=sys.stderr)

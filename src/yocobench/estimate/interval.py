@@ -37,7 +37,7 @@ NEURON_SIGMA = 0.5
 """Nobody published a training rate for a Trainium that these traces could be checked on."""
 CARRY: dict[Distance, float] = {"chip": 1.0, "family": 0.95, "kind": 0.92, "other": 0.0}
 """Exponent with which a cell's residual carries to a device at that distance: the part that is the workload's own.
-kind: regression over the training pairs (0.92), 2026-11-23; on CPUs CPU_CARRY stands for it."""
+kind: regression over the training pairs (0.92), with the traces of 2026-11-23; on CPUs CPU_CARRY stands for it."""
 CPU_CARRY = 0.7
 OTHER_WORKLOAD_CARRY = 0.5
 OTHER_PRECISION_CARRY = 0.5

@@ -80,16 +80,6 @@ class Trace:
         """Forward and backward FLOPs of the micro-batch."""
         return sum(op.flops * op.count for op in self.operations)
 
-    @property
-    def bytes_moved(self) -> float:
-        """Bytes read and written by forward and backward, every operation from and to memory."""
-        return sum(op.bytes_moved * op.count for op in self.operations)
-
-    @property
-    def launches(self) -> int:
-        """Kernels of forward and backward."""
-        return sum(op.launches * op.count for op in self.operations)
-
 
 def merge(operations: Iterable[Operation]) -> tuple[Operation, ...]:
     """The same work with equal operations counted once, in order of first appearance."""

@@ -2,9 +2,9 @@
 
 t = max(flops / (product rate x share of its kind x size factor), bytes / bandwidth) + kernel floor, the cache serving
 its part of the bytes. Elementwise work adds its instructions, since cards differ in those more than in bandwidth. What
-the board's power limit allows bounds the sum, and so does the best product's rate. A GPU runs behind its host: the step
-takes the longer of the device's time and the host's time to issue the kernels. Optimiser, input, all-reduce and
-compilation are terms of their own. Constants: constants.py, with their origin.
+the board's power limit allows bounds the sum. A GPU runs behind its host: the step takes the longer of the device's
+time and the host's time to issue the kernels, and never less than its products take at the best one's rate. Optimiser,
+input, all-reduce and compilation are terms of their own. Constants: constants.py, with their origin.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class StepTime:
     power_s: float
     """What the step's energy takes at the board's power limit; 0 where none is known."""
     products_s: float
-    """The products of a GPU's step at the rate of its best one: no step is faster. 0 elsewhere: a CPU's convolutions
-    may take fewer multiplications than are counted, and a NeuronCore's best rate is not known."""
+    """The products of a GPU's step at the best matrix product's rate: none is estimated faster. 0 elsewhere: a CPU's
+    convolutions take fewer multiplications than are counted, and a NeuronCore's best rate is not known."""
     level: float
     """Factor on the device's time (constants.py)."""
     on_cpu: bool
@@ -58,7 +58,7 @@ class StepTime:
     @property
     def training_s(self) -> float:
         """The step without its input, as measured cells correct it."""
-        return max(max(self.device_s, self.host_s) * self.factor, self.products_s)
+        return max(max(self.device_s, self.host_s, self.products_s) * self.factor, self.products_s)
 
     @property
     def total_s(self) -> float:
@@ -129,6 +129,11 @@ def _times(op: Operation, accumulation_steps: int) -> int:
     return op.count * (accumulation_steps - 1 if op.kind == "accumulation" else accumulation_steps)
 
 
+def _may_fuse(op: Operation) -> bool:
+    """Can a compiler fuse it? Products stay, and gradients are added up outside all graphs, by autograd's engine."""
+    return op.kind not in ARITHMETIC and op.kind != "accumulation"
+
+
 def _sum(
     operations: Iterable[Operation], device: Device, compiled: bool, accumulation_steps: int = 1
 ) -> tuple[float, float, float, float]:
@@ -137,7 +142,7 @@ def _sum(
     for op in operations:
         times = _times(op, accumulation_steps)
         arithmetic, traffic = operation_time(op, device)
-        fused = compiled and op.kind not in ARITHMETIC
+        fused = compiled and _may_fuse(op)
         if fused:
             traffic *= COMPILED_BYTES
         launches = op.launches * times * (COMPILED_LAUNCHES if fused else 1.0)
@@ -155,20 +160,25 @@ def _energy(trace: Trace, device: Device, accumulation_steps: int, compiled: boo
     low, high = device.joules_per_flop
     total = sum(op.bytes_moved * op.count for op in trace.optimizer) * device.joules_per_byte
     for op in trace.operations:
-        moved = op.bytes_moved * (COMPILED_BYTES if compiled and op.kind not in ARITHMETIC else 1.0)
+        moved = op.bytes_moved * (COMPILED_BYTES if compiled and _may_fuse(op) else 1.0)
         per_flop = low if op.low_precision and device.low_flops_per_s else high
         total += (op.flops * per_flop + moved * device.joules_per_byte) * _times(op, accumulation_steps)
     return total
 
 
 def _products(trace: Trace, device: Device) -> float:
-    """Seconds of a micro-batch's products, each at the best product's rate.
+    """Seconds of a micro-batch's products, each at the best matrix product's rate.
 
     The level, which the median of published throughputs sets, and a measured cell's factor lift all of a device's
-    rates, so they could lift these beyond what the hardware multiplies: on an A10G, whose board's power limits nothing,
-    to 98 % of the datasheet's peak.
+    rates, so they could lift these beyond what the hardware multiplies: a level of 0.55 put large products on an A10G,
+    whose board's power limits nothing, at 98 % of the datasheet's peak (2026-12-01). Left out: convolutions in fp32,
+    for which cuDNN knows ways with fewer multiplications.
     """
-    return sum(op.flops * op.count / _best_rate(op, device) for op in trace.operations if op.flops)
+    return sum(
+        op.flops * op.count / _best_rate(op, device)
+        for op in trace.operations
+        if op.flops and (op.kind != "conv" or op.low_precision)
+    )
 
 
 def _best_rate(op: Operation, device: Device) -> float:

@@ -189,6 +189,8 @@ class _Counter(TorchDispatchMode):
                 size = float(inputs[1].nbytes)
                 self.record(Operation("cast", "elementwise", 0.0, size / 2, size, True))
         read, written = sum(map(self._bytes, inputs)), sum(map(self._bytes, outputs))
+        if kind == "accumulation":
+            read = float(sum(t.nbytes for t in inputs))
         if func._schema.is_mutable and name.startswith(("zero_", "fill_", "copy_")):
             read = sum(map(self._bytes, inputs[1:]))
         if name.startswith("embedding.") or name == "embedding":

@@ -25,7 +25,7 @@ from yocobench.launchers.base import Launcher, NotWanted, Show
 from yocobench.launchers.ec2_box import BoxRun, expiry, nothing, resumable
 from yocobench.launchers.local import LocalLauncher
 from yocobench.schema import CellSpec, Instance
-from yocobench.telling import Progress
+from yocobench.telling import Progress, say
 
 
 class Ec2Launcher(Launcher):
@@ -83,7 +83,7 @@ class Ec2Launcher(Launcher):
             else:
                 assert entry is not None
                 what = "collecting box" if entry.outcome is None else "not started again: recording the end of box"
-                print(f"{spec.label}: {what} {entry.run_id}, started earlier", file=sys.stderr)
+                say(f"{spec.label}: {what} {entry.run_id}, started earlier")
                 measurement = cell.follow(entry)
         waits = cell.entry is not None and cell.entry.state == "ended" and measurement.outcome != "interrupted"
         self._waiting = (ledger, cell.entry) if cell.entry is not None and waits else None
@@ -172,8 +172,8 @@ def _signals() -> Iterator[Callable[[], None]]:
         if not ending_box:
             ending_box = True  # one is enough: what follows it ends the box
             raise KeyboardInterrupt
-        with contextlib.suppress(OSError, RuntimeError):  # stderr is gone, or was being written to just now
-            print("the box is being ended; wait, or it must be reaped", file=sys.stderr)
+        with contextlib.suppress(RuntimeError):  # stderr was being written to just now
+            say("the box is being ended; wait, or it must be reaped")
 
     def hold() -> None:
         nonlocal ending_box

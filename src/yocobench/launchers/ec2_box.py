@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime as dt
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from yocobench.aws.ledger import Entry, Ledger, now
 from yocobench.bench.measurement import Measurement, Outcome
 from yocobench.launchers.base import NotWanted
 from yocobench.schema import CellSpec, Instance
-from yocobench.telling import Progress
+from yocobench.telling import Progress, say
 
 NOT_ITS_END = ("ok", "unmeasured", "interrupted")
 """Measured, not wanted any more, stopped by the user: no failure of the box that a receipt must state."""
@@ -130,10 +129,9 @@ class BoxRun:
             outcome = None if measurement.outcome in NOT_ITS_END else measurement.outcome
             return ending.end(self.ledger, entry, measurement.reason, outcome)
         except session.AwsError as error:
-            print(
+            say(
                 f"{self.spec.label}: BOX {entry.instance_id or entry.run_id} IN {entry.region} MAY STILL RUN: {error}. "
-                f"Run `python -m yocobench.reap --all`; its own timer ends it by {entry.expires_at:%H:%M}Z",
-                file=sys.stderr,
+                f"Run `python -m yocobench.reap --all`; its own timer ends it by {entry.expires_at:%H:%M}Z"
             )
             return entry
 

@@ -124,8 +124,8 @@ class LocalLauncher(Launcher):
                     spec = fit.at(spec, found.micro_batch_size)  # found once, for all repeats
                 if repeats[-1].outcome != "ok":
                     break  # what ended one repeat would end the next: keep the money
-            if stop and repeats[-1].outcome == "ok":
-                came_too_late(stop[0])
+        if stop and repeats[-1].outcome == "ok":  # after the block, from which on signals are held
+            came_too_late(stop[0])
         return turns.measured(repeats, sampler.samples, detected, versions())
 
     def _fitting(

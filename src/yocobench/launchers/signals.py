@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from yocobench.telling import say
+
 INTERRUPTED_STATUS = 130
 """What a shell reports after Ctrl-C: DVC then stops, and runs the stage again next time."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -27,6 +29,10 @@ class _Held:
 
     current: ClassVar[_Held | None] = None
 
+    def wait(self, number: int, _frame: object) -> None:
+        """The handler meanwhile."""
+        self.waiting.append(number)
+
 
 @contextlib.contextmanager
 def stop_requests() -> Iterator[list[int]]:
@@ -39,7 +45,8 @@ def stop_requests() -> Iterator[list[int]]:
         yield caught
     finally:
         for number, handler in previous.items():
-            signal.signal(number, handler if _Held.current is None else lambda n, _frame: came_too_late(n))
+            waits = _Held.current is not None and handler == _Held.current.before[number]
+            signal.signal(number, _Held.current.wait if _Held.current is not None and waits else handler)
 
 
 @contextlib.contextmanager
@@ -54,18 +61,26 @@ def held() -> Iterator[None]:
     _Held.current = _Held({number: signal.getsignal(number) for number in SIGNALS})
     try:
         yield
+    except Exception as error:
+        if _Held.current is not None and _Held.current.waiting:  # it ends the command: what failed is said before
+            say(f"error: {error}")
+        raise
     finally:
         release()
 
 
 def release() -> None:
     """What was measured is on disk: a signal that waited acts now, and one to come at once."""
-    was, _Held.current = _Held.current, None
-    if was is not None:
+    was = _Held.current
+    if was is None:
+        return
+    try:
         for number, handler in was.before.items():
             signal.signal(number, handler)
-        if was.waiting:
-            signal.raise_signal(was.waiting[0])
+    finally:
+        _Held.current = None
+    if was.waiting:
+        signal.raise_signal(was.waiting[0])
 
 
 def came_too_late(number: int) -> None:

@@ -10,7 +10,6 @@ next one. The cell's own stage takes what is whole, once, and writes the receipt
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from yocobench.bench.measurement import Detected, Measurement, RepeatResult, Sys
 from yocobench.files import write_atomic
 from yocobench.paths import relative
 from yocobench.schema import CellSpec
+from yocobench.telling import say
 
 FOLDER = Path("mlruns/turns")
 
@@ -75,7 +75,7 @@ def take(cells: Sequence[CellSpec], one: One, root: Path, stop: Sequence[int]) -
                     break
                 write_atomic(path_of(spec, root), found.model_dump_json(indent=1) + "\n")
             except (ValueError, RuntimeError, OSError) as error:
-                print(f"{spec.label}: {relative(error)}; left to its own stage", file=sys.stderr)
+                say(f"{spec.label}: {relative(error)}; left to its own stage")
                 rotation.remove(spec)
                 continue
             if _is_over(found, spec):
@@ -112,6 +112,6 @@ def _kept(spec: CellSpec, root: Path) -> Measurement | None:
     try:
         return Measurement.model_validate_json(path.read_text(encoding="utf-8"))
     except ValueError:  # pydantic's, and of bytes that are no text
-        print(f"{path.relative_to(root)}: not whole, removed; its repeats are measured again", file=sys.stderr)
+        say(f"{path.relative_to(root)}: not whole, removed; its repeats are measured again")
         path.unlink()
         return None
