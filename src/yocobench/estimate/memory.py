@@ -20,8 +20,8 @@ UNSEEN_SHARE = 0.93
 """Of the nominal memory, what a guest sees at least (2 to 7 % less: vantage-sh/ec2instances.info, 2025-12)."""
 RUNTIME_BYTES: dict[AcceleratorKind, int] = {"cpu": 460 * 2**20, "cuda": 700 * 2**20, "neuron": 700 * 2**20}
 """What a process holds beside its model. CPU: interpreter, torch, loader and what torch.compile keeps, 380 to 530 MiB
-(eager 330 to 390; seen on 2026-11-23, torch 2.13); near the middle, where the eight cases of docs/benchmarks.md are
-least off. Accelerators: one device context, 500 to 800 MiB on CUDA."""
+(eager 330 to 390; seen on 2026-11-23, torch 2.13); near the middle, where one of the eight cases in docs/benchmarks.md
+is off by more than a tenth. Accelerators: one device context, 500 to 800 MiB on CUDA."""
 TRACED_BATCHES = (2, 512)
 """The peak is a convex function of the micro-batch, so between these the line through them is an upper bound. Not 1,
 where batch norm has nothing to normalise over."""
