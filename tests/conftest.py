@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from yocobench.tracking import sqlite, store
 
 REPOSITORY = Path(__file__).parents[1]
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else each of some 300 processes would compile all of src/ anew
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell leaves it to what it starts in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 if "PYTEST_XDIST_WORKER" in os.environ:
     # A worker for each core: threads beside them, here and in what the tests start, would only spin for each other.
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported

@@ -111,9 +111,8 @@ class Boxes:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join()
-        for guest in self.guests.values():
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(guest.pid, signal.SIGKILL)
+        for name, guest in self.guests.items():
+            self._kill(name)
             guest.wait()
 
     def alive(self) -> list[str]:
@@ -175,8 +174,11 @@ class Boxes:
             )
 
     def _kill(self, name: str) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.guests[name].pid, signal.SIGKILL)
+        """All of a box: its session, in which the heartbeat has a group of its own."""
+        for pid in (int(path.name) for path in Path("/proc").glob("[0-9]*")):
+            with contextlib.suppress(ProcessLookupError):
+                if os.getsid(pid) == self.guests[name].pid:
+                    os.kill(pid, signal.SIGKILL)
 
     def _gone(self, name: str, reason: str) -> None:
         """Ended by something else than the client: the box itself (its shutdown behaviour is terminate), or AWS."""
