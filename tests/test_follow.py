@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -36,6 +37,15 @@ def told(monkeypatch):
         monkeypatch.setattr(parallel, "group", lambda backend, timeout_s: SimpleNamespace(follow=hear))
 
     return tell
+
+
+@pytest.fixture(autouse=True)
+def handlers():
+    """As they were: a rank leaves SIGINT and SIGTERM to the system, and a later test's would end the whole worker."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.mark.usefixtures("member")
