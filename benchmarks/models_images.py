@@ -63,41 +63,6 @@ def resnet(batch: int, layers: list[int], size: int = 224, **kwargs: Any) -> Any
     return classifier(nn.Sequential(*stages, *head), batch, size)
 
 
-class MBConv(nn.Module):
-    def __init__(self, cin: int, cout: int, kernel: int, stride: int, expand: int) -> None:
-        super().__init__()
-        mid = cin * expand
-        first = [conv_bn(cin, mid, 1, act=nn.SiLU)] if expand > 1 else []
-        rest = [conv_bn(mid, mid, kernel, stride, mid, nn.SiLU), SqueezeExcite(mid, max(1, cin // 4))]
-        self.body = nn.Sequential(*first, *rest, conv_bn(mid, cout, 1, act=None))
-        self.same = cin == cout and stride == 1
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.body(x) if self.same else self.body(x)
-
-
-def efficientnet(batch: int, width: float, depth: float, size: int) -> Any:
-    plan = [
-        (1, 16, 1, 3, 1),
-        (6, 24, 2, 3, 2),
-        (6, 40, 2, 5, 2),
-        (6, 80, 3, 3, 2),
-        (6, 112, 3, 5, 1),
-        (6, 192, 4, 5, 2),
-    ]
-    plan.append((6, 320, 1, 3, 1))
-    scaled = lambda c: int(c * width + 4) // 8 * 8  # noqa: E731
-    cin = scaled(32)
-    blocks: list[nn.Module] = [conv_bn(3, cin, 3, 2, act=nn.SiLU)]
-    for expand, channels, repeats, kernel, stride in plan:
-        for j in range(int(-(-repeats * depth // 1))):
-            blocks.append(MBConv(cin, scaled(channels), kernel, stride if j == 0 else 1, expand))
-            cin = scaled(channels)
-    last = scaled(1280)
-    head = [conv_bn(cin, last, 1, act=nn.SiLU), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(last, 1000)]
-    return classifier(nn.Sequential(*blocks, *head), batch, size)
-
-
 class SSD(nn.Module):
     """ResNet-50 to the third stage, its stride removed, and five more scales (38, 19, 10, 5, 3, 1)."""
 

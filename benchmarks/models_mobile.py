@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-from benchmarks.models_images import classifier, conv_bn
+from benchmarks.models_images import SqueezeExcite, classifier, conv_bn
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -12,15 +13,19 @@ MOBILENET_V2 = [(1, 16, 1, 1, 3), (6, 24, 2, 2, 3), (6, 32, 3, 2, 3), (6, 64, 4,
                 (6, 160, 3, 2, 3), (6, 320, 1, 1, 3)]  # fmt: skip
 MNASNET = [(1, 16, 1, 1, 3), (3, 24, 3, 2, 3), (3, 40, 3, 2, 5), (6, 80, 3, 2, 5), (6, 96, 2, 1, 3),
            (6, 192, 4, 2, 5), (6, 320, 1, 1, 3)]  # fmt: skip
+EFFICIENTNET = [(1, 16, 1, 1, 3), (6, 24, 2, 2, 3), (6, 40, 2, 2, 5), (6, 80, 3, 2, 3), (6, 112, 3, 1, 5),
+                (6, 192, 4, 2, 5), (6, 320, 1, 1, 3)]  # fmt: skip
 """Expansion, channels, repeats, stride, kernel of each stage."""
 
 
 class InvertedResidual(nn.Module):
-    def __init__(self, cin: int, cout: int, kernel: int, stride: int, expand: int, act: Any) -> None:
+    def __init__(self, cin: int, cout: int, kernel: int, stride: int, expand: int, act: Any, squeeze: bool) -> None:
         super().__init__()
         mid = cin * expand
         first = [conv_bn(cin, mid, 1, act=act)] if expand > 1 else []
-        self.body = nn.Sequential(*first, conv_bn(mid, mid, kernel, stride, mid, act), conv_bn(mid, cout, 1, act=None))
+        weighed = [SqueezeExcite(mid, max(1, cin // 4))] if squeeze else []
+        depthwise = conv_bn(mid, mid, kernel, stride, mid, act)
+        self.body = nn.Sequential(*first, depthwise, *weighed, conv_bn(mid, cout, 1, act=None))
         self.same = cin == cout and stride == 1
 
     def forward(self, x: Tensor) -> Tensor:
@@ -33,18 +38,31 @@ def scaled(channels: float) -> int:
     return near + 8 if near < 0.9 * channels else near
 
 
-def mobile(batch: int, stages: list[tuple[int, int, int, int, int]], width: float, act: Any) -> Any:
-    """MobileNetV2 or MNASNet-B1 at a width, 224 px."""
+def mobile(
+    batch: int,
+    stages: list[tuple[int, int, int, int, int]],
+    width: float,
+    act: Any,
+    depth: float = 1.0,
+    size: int = 224,
+    squeeze: bool = False,
+) -> Any:
+    """MobileNetV2, MNASNet-B1 or EfficientNet at a width and a depth."""
     cin = scaled(32 * width)
     layers: list[nn.Module] = [conv_bn(3, cin, 3, 2, act=act)]
     for expand, channels, repeats, stride, kernel in stages:
         cout = scaled(channels * width)
-        for j in range(repeats):
-            layers.append(InvertedResidual(cin, cout, kernel, 1 if j else stride, expand, act))
+        for j in range(math.ceil(repeats * depth)):
+            layers.append(InvertedResidual(cin, cout, kernel, 1 if j else stride, expand, act, squeeze))
             cin = cout
     last = max(1280, scaled(1280 * width))
     head = [conv_bn(cin, last, 1, act=act), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(last, 1000)]
-    return classifier(nn.Sequential(*layers, *head), batch, 224)
+    return classifier(nn.Sequential(*layers, *head), batch, size)
+
+
+def efficientnet(batch: int, width: float, depth: float, size: int) -> Any:
+    """EfficientNet at the width, depth and size of a variant."""
+    return mobile(batch, EFFICIENTNET, width, nn.SiLU, depth, size, squeeze=True)
 
 
 class Basic(nn.Module):

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from benchmarks.models_images import SSD, UNet, WaveGlow, classifier, cross_entropy, efficientnet, mean_square, resnet
-from benchmarks.models_mobile import MNASNET, MOBILENET_V2, basic_resnet, mobile, vgg11
+from benchmarks.models_images import SSD, UNet, WaveGlow, classifier, cross_entropy, mean_square, resnet
+from benchmarks.models_mobile import MNASNET, MOBILENET_V2, basic_resnet, efficientnet, mobile, vgg11
 from benchmarks.models_sequences import GNMT, NCF, Tacotron, ViT, bert, mpt, tokens, transformer_xl
 from torch import Tensor, nn
 
@@ -47,7 +47,8 @@ MAKERS: dict[str, Callable[[int], Made]] = {
 
 
 def make(name: str, batch: int) -> Made:
-    """The model of that name with a batch. MPT: `mpt-<size>-<length>[-recompute]`; `mobilenetv2-<width in %>`."""
+    """The model of that name with a batch. MPT: `mpt-<size>-<length>[-recompute]`; `mobilenetv2-<width in %>`,
+    `mnasnet-<width in %>`."""
     if name.startswith("mpt-"):
         _, size, length, *rest = name.split("-")
         return mpt(batch, size, int(length), bool(rest))

@@ -45,8 +45,8 @@ def stop_requests() -> Iterator[list[int]]:
         yield caught
     finally:
         for number, handler in previous.items():
-            waits = _Held.current is not None and handler == _Held.current.before[number]
-            signal.signal(number, _Held.current.wait if _Held.current is not None and waits else handler)
+            was = _Held.current
+            signal.signal(number, was.wait if was is not None and handler == was.before[number] else handler)
 
 
 @contextlib.contextmanager
