@@ -23,7 +23,18 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from benchmarks.estimator_data import Model, Pair, Row, aside, errors, one_card, pairs, published
+from benchmarks.estimator_data import (
+    Model,
+    Pair,
+    Row,
+    aside,
+    errors,
+    on_trainium,
+    one_card,
+    pairs,
+    published,
+    trainium,
+)
 
 from yocobench.estimate.constants import FITTED, PRIOR, PRIOR_SPREAD, Constants
 from yocobench.estimate.interval import SIGMA, Z90
@@ -149,6 +160,8 @@ def main() -> int:
         f"\nThroughput itself, of {len(whole)} rows: measured / estimated {ratio:.2f} (median), log spread {spread:.2f}"
     )
     many(constants)
+    if not options.fit:
+        neuron()
     return 0
 
 
@@ -164,6 +177,16 @@ def many(constants: Constants) -> None:
         for kind in sorted({row.kind for row in rows}):
             ratios = [row.throughput / math.exp(rates[row]) for row in rows if row.kind == kind]
             print(f"{kind:<44}{len(ratios):>6} {np.median(ratios):7.2f} {min(ratios):7.2f} {max(ratios):7.2f}")
+
+
+def neuron() -> None:
+    """Measured over estimated throughput on Trainium, on which nothing was fitted: by model and software."""
+    rows = trainium()
+    rates = on_trainium(rows)
+    print(f"\n{'trn1.32xlarge':<44}{'measured':>10} {'estimated':>10} {'ratio':>6}")
+    for row in rows:
+        name, estimated = f"{row.model}, {row.group}, {row.unit}", math.exp(rates[row])
+        print(f"{name:<44}{row.throughput:>10.0f} {estimated:>10.0f} {row.throughput / estimated:>6.2f}")
 
 
 def baselines(rows: Sequence[Row], described: dict[str, Chip]) -> dict[str, dict[Row, float]]:

@@ -16,8 +16,10 @@ from typing import Any
 
 import numpy as np
 
+from yocobench import config
 from yocobench.estimate.constants import Constants
 from yocobench.estimate.device import from_chip
+from yocobench.estimate.devices import from_instance
 from yocobench.estimate.operations import Trace
 from yocobench.estimate.roofline import step_time
 from yocobench.estimate.traces import TRACERS
@@ -98,6 +100,31 @@ def one_card() -> dict[str, list[Row]]:
     for r in table("one_card.csv"):
         batch, rate = int(r["micro_batch"]), float(r["images_per_s"])
         found[r["layout"]].append(Row(r["layout"], r["model"], True, r["device"], batch, 1, rate, "images/s"))
+    return found
+
+
+def trainium() -> list[Row]:
+    """Throughputs of a whole trn1.32xlarge; the group is the Neuron SDK's version."""
+    return [
+        Row(
+            f"SDK {r['sdk']}", r["model"], True, "trn1.32xlarge", int(r["micro_batch"]), int(r["accumulation"]),
+            float(r["throughput"]), r["unit"],
+        )
+        for r in table("trainium.csv")
+    ]  # fmt: skip
+
+
+def on_trainium(rows: Sequence[Row]) -> dict[Row, float]:
+    """log(items per second) of rows as a cell of the catalogue is estimated: compiled, a process on each NeuronCore."""
+    instance = config.instance("trn1.32xlarge")
+    assert instance.hardware
+    assert instance.hardware.neuron_cores
+    device, cores = from_instance(instance, "bf16", host=None), instance.hardware.neuron_cores
+    known = traces(sorted({row.key for row in rows}))
+    found = {}
+    for row in rows:
+        step = step_time(known[row.key], device, row.accumulation, compiled=True, accelerator_count=cores)
+        found[row] = math.log(cores * row.micro_batch * row.accumulation / step.total_s)
     return found
 
 

@@ -54,6 +54,22 @@ def bert(batch: int, d: int, layers: int, heads: int, length: int) -> Any:
     return Bert(d, layers, heads), lambda m, b: m(b).float().log_softmax(-1).mean(), tokens(batch, length, 30522)
 
 
+class MaskedBert(Bert):
+    """Pre-training as Hugging Face writes it: a score for each word of the vocabulary at every position."""
+
+    def __init__(self, d: int, layers: int, heads: int) -> None:
+        super().__init__(d, layers, heads)
+        self.head = nn.Sequential(nn.Linear(d, d), nn.GELU(), nn.LayerNorm(d), nn.Linear(d, 30522))
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.head(self.layers(self.embed(ids)))
+
+
+def masked_bert(batch: int, d: int, layers: int, heads: int, length: int) -> Any:
+    ids = tokens(batch, length, 30522)
+    return MaskedBert(d, layers, heads), cross_entropy, (ids, ids)
+
+
 class RelativeLayer(nn.Module):
     """Transformer-XL: queries of the segment, keys and values of memory and segment, a term by relative position."""
 

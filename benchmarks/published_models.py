@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from benchmarks.models_images import SSD, UNet, WaveGlow, classifier, cross_entropy, mean_square, resnet
 from benchmarks.models_mobile import MNASNET, MOBILENET_V2, basic_resnet, efficientnet, mobile, vgg11
-from benchmarks.models_sequences import GNMT, NCF, Tacotron, ViT, bert, mpt, tokens, transformer_xl
+from benchmarks.models_sequences import GNMT, NCF, Tacotron, ViT, bert, masked_bert, mpt, tokens, transformer_xl
 from torch import Tensor, nn
 
 Made = tuple[nn.Module, Callable[[nn.Module, Any], Tensor], Any]
@@ -47,8 +47,10 @@ MAKERS: dict[str, Callable[[int], Made]] = {
 
 
 def make(name: str, batch: int) -> Made:
-    """The model of that name with a batch. MPT: `mpt-<size>-<length>[-recompute]`; `mobilenetv2-<width in %>`,
-    `mnasnet-<width in %>`."""
+    """The model of that name with a batch. MPT: `mpt-<size>-<length>[-recompute]`; `bert-large-mlm-<length>`;
+    `mobilenetv2-<width in %>`, `mnasnet-<width in %>`."""
+    if name.startswith("bert-large-mlm-"):
+        return masked_bert(batch, 1024, 24, 16, int(name.rsplit("-", 1)[1]))
     if name.startswith("mpt-"):
         _, size, length, *rest = name.split("-")
         return mpt(batch, size, int(length), bool(rest))

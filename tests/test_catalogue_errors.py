@@ -57,6 +57,27 @@ def test_a_bad_chip_is_named_with_its_place_in_the_type_that_uses_it(project: Pa
     assert "accelerator.precision: Input should be 'fp32', 'tf32', 'fp16' or 'bf16' (got 'bf8')" in str(caught.value)
 
 
+def test_a_mistake_of_a_chip_is_to_be_mended_in_its_own_file_and_one_of_the_type_is_not(project: Path) -> None:
+    chip, instance = project / "conf/accelerator/nvidia-a10g.yaml", project / "conf/instance/g5.xlarge.yaml"
+    good = chip.read_text(encoding="utf-8")
+    replace(chip, memory_gb_per_s="memory_gb_per_s: fast")
+    with pytest.raises(ValueError, match=r"\n  Mend it in conf/accelerator/nvidia-a10g\.yaml$"):
+        config.instance("g5.xlarge")
+    chip.write_text(good, encoding="utf-8")
+    instance.write_text(f"{instance.read_text(encoding='utf-8')}accelerator: {{precision: bf8}}\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"accelerator\.precision: ") as caught:
+        config.instance("g5.xlarge")
+    assert "Mend it" not in str(caught.value)
+
+
+def test_a_reference_to_nothing_is_one_line_with_its_place(project: Path) -> None:
+    replace(project / "conf/subset/smoke.yaml", text="text: ${nothing}")
+    with pytest.raises(
+        ValueError, match=r"^conf/subset/smoke\.yaml: items\.text: Interpolation key 'nothing' not found$"
+    ):
+        config.subsets(["smoke"])
+
+
 def test_a_negative_surcharge_is_refused(project: Path) -> None:
     replace(project / "conf/instance/t3a.large.yaml", surplus_usd_per_vcpu_hour="surplus_usd_per_vcpu_hour: -0.05")
     with pytest.raises(ValueError, match=r"burst\.surplus_usd_per_vcpu_hour: .*greater than or equal to 0"):

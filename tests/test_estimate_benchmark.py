@@ -5,7 +5,11 @@ import math
 import pytest
 
 import benchmark_modules
+from yocobench import config
+from yocobench.estimate.calibration import Calibration
 from yocobench.estimate.device import from_chip
+from yocobench.estimate.devices import from_instance
+from yocobench.estimate.interval import Z90, correction
 from yocobench.estimate.roofline import step_time
 
 estimator, data = benchmark_modules.load("estimator"), benchmark_modules.load("estimator_data")
@@ -54,3 +58,12 @@ def test_known_ratios_are_met_within_a_quarter(model, batch, faster, slower, mea
     trace, described = data.trace_row((model, batch, True)), data.chips()
     seconds = [step_time(trace, from_chip(described[name], "fp16")).total_s for name in (slower, faster)]
     assert seconds[0] / seconds[1] == pytest.approx(measured, rel=0.25)
+
+
+def test_a_published_throughput_of_trainium_lies_inside_the_interval_of_its_estimate(tmp_path, monkeypatch):
+    monkeypatch.setattr(data, "CACHE", tmp_path / "traces.pkl")
+    (row,) = [row for row in data.trainium() if row.model == "vit-b16"]
+    assert row.throughput == 5232.78  # images/s of 32 NeuronCores
+    off = math.log(row.throughput) - data.on_trainium([row])[row]
+    device = from_instance(config.instance("trn1.32xlarge"), "bf16", host=None)
+    assert abs(off) < Z90 * correction(Calibration(), "a workload", device).sigma

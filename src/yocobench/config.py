@@ -54,7 +54,10 @@ def names(group: str) -> list[str]:
 
 def load(raw: DictConfig) -> Config:
     """A composed config, validated. Raises ValueError listing every error."""
-    cfg = validate(Config, raw, "params.yaml with conf/ and overrides")
+    try:
+        cfg = validate(Config, raw, "params.yaml with conf/ and overrides")
+    except ValueError as error:
+        raise ValueError(f"{error}{_origin(raw.get('instance'))}") from None
     try:
         _check_known("instance", cfg.baseline)
     except ValueError as error:
@@ -72,7 +75,10 @@ def entries(group: str, names: Iterable[str]) -> list[Any]:
         _check_known(group, name)
     found: list[Any] = []
     for name, raw in zip(wanted, composition.entries(group, wanted, root() / "conf"), strict=True):
-        found.append(validate(GROUPS[group], raw, f"conf/{group}/{name}.yaml"))
+        try:
+            found.append(validate(GROUPS[group], raw, f"conf/{group}/{name}.yaml"))
+        except ValueError as error:
+            raise ValueError(f"{error}{_origin(raw) if group == 'instance' else ''}") from None
         _check_named(group, name, found[-1].name)
     return found
 
@@ -199,6 +205,17 @@ def _check_known(group: str, name: str) -> None:
         raise ValueError(f"{group} {name!r} is not known{nearest.among(name, known)}. Add conf/{group}/{name}.yaml")
 
 
+def _origin(instance: Any) -> str:
+    """Where an instance's mistakes stand that are its chip's: in the chip's own file; empty if that is in order."""
+    for part in ("cpu", "accelerator"):
+        chip = OmegaConf.select(instance, f"{part}.name") if OmegaConf.is_dict(instance) else None
+        try:
+            entries("accelerator", [chip] if chip in names("accelerator") else [])
+        except ValueError:
+            return f"\n  Mend it in conf/accelerator/{chip}.yaml"
+    return ""
+
+
 def _check_named(group: str, file: str, name: str) -> None:
     """Raise ValueError for a file that was copied and kept the name of the other: its numbers would be filed there."""
     if name != file:
@@ -261,7 +278,8 @@ def validate(kind: type[Model], raw: Any, where: str) -> Model:
         values = OmegaConf.to_container(raw, resolve=True) if OmegaConf.is_config(raw) else raw
         return kind.model_validate(values)
     except OmegaConfBaseException as error:  # a bad ${...}
-        raise ValueError(f"{where}: {error}") from None
+        key = re.sub(r"^entry_\d+\.", "", error.full_key or "")  # composition.py's own name for what it composes
+        raise ValueError(f"{where}: {key}: {str(error).splitlines()[0]}") from None
     except ValidationError as error:
         lines = [plain.explain(kind, item) for item in error.errors()]
         raise ValueError(f"{where}: {len(lines)} error(s)\n" + "\n".join(f"  {line}" for line in lines)) from None

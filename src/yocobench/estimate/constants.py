@@ -75,7 +75,7 @@ FITTED = Constants(
     matmul=0.85, conv=1.041, attention=0.676, recurrent=0.947, tile=28.93, bandwidth=0.33, cache_speedup=3.0,
     vector=7.459, pj_per_flop=3.154, pj_per_byte=89.82, level=0.604, kernel_us=4.0, launch_us=4.5,
 )  # fmt: skip
-"""`python -m benchmarks.estimator --fit` on 2026-12-01: 283 training pairs, median error of the ratio 8.9 %; on 1,354
+"""`python -m benchmarks.estimator --fit` on 2026-12-01: 283 training pairs, median error of the ratio 8.8 %; on 1,354
 pairs held out 9.2 %, mean 12.5 %. `level` after it, where the median of measured over estimated throughputs is 1."""
 
 # --- accelerators -----------------------------------------------------------------------------------------------
@@ -84,7 +84,8 @@ GEMM_SHARE = 0.83
 """Best matrix product over datasheet peak, where nobody measured it: mean of A100 0.87, 0.81, GH200 0.84, H100 0.80
 (stas00/ml-engineering@744d01e, compute/accelerator/README.md)."""
 NEURON_GEMM_SHARE = 0.4
-"""No measured rate of a Trainium was found; the interval is wide for it."""
+"""Assumed before any rate of a Trainium was found, and kept: AWS's own figures of three transformers are 0.59 to 1.27
+of what is estimated with it (benchmarks/data/trainium.csv, read 2026-12-01)."""
 TF32_FROM = 8.0
 """Compute capability from which products left in fp32 run as TF32, unless the run itself is in precision fp32
 (bench/accelerators/cuda.py)."""
