@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell leaves it to
 if "PYTEST_XDIST_WORKER" in os.environ:
     # A worker for each core: threads beside them, here and in what the tests start, would only spin for each other.
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported
+    # Their cells are measured side by side: on one machine they would wait for each other (launchers/alone.py).
+    own = Path(tempfile.gettempdir(), f"yocobench-tests-{os.environ['PYTEST_XDIST_WORKER']}")
+    own.mkdir(exist_ok=True)
+    os.environ["TMPDIR"] = str(own)
+    tempfile.tempdir = None  # asked again
 MADE_ONCE = ("cache/trace-*.json", "calibration/*.json")
 """Under mlruns/: named by code, configuration and host, so the same in every project."""
 

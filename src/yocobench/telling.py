@@ -26,7 +26,7 @@ class Progress:
     """Where a cell is, how fast, and for how much longer."""
 
     phase: str
-    """setup, warm-up, measure, evaluate; launchers add their own (boot ...)."""
+    """setup, warm-up, measure, evaluate; launchers add their own (waits, boot ...)."""
     repeat: int
     repeats: int
     step: int | None = None

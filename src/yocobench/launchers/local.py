@@ -27,6 +27,7 @@ from yocobench.bench.measurement import Detected, Measurement, RepeatResult
 from yocobench.bench.system import Sampler, oom_kills
 from yocobench.bench.versions import versions
 from yocobench.launchers import endings, turns
+from yocobench.launchers.alone import alone
 from yocobench.launchers.base import Launcher, Show
 from yocobench.launchers.signals import came_too_late, stop_requests
 from yocobench.paths import relative
@@ -134,7 +135,8 @@ class LocalLauncher(Launcher):
         """One repeat, with fewer items at a time where memory runs out before the first step is done."""
         failed: list[RepeatResult] = []
         while True:
-            found = self._repeat(spec, number, root, report, stop)
+            with self._alone(spec, number, report, stop):
+                found = self._repeat(spec, number, root, report, stop)
             if found is None:
                 return None
             fewer = fit.smaller(spec)
@@ -142,6 +144,18 @@ class LocalLauncher(Launcher):
                 return fit.with_tries(found, failed)
             failed.append(found)
             spec = fewer
+
+    def _alone(
+        self, spec: CellSpec, number: int, report: Callable[[Progress], None], stop: list[int]
+    ) -> contextlib.AbstractContextManager[None]:
+        """Nothing else of ours is measured on this machine meanwhile; boxes that train together may be one machine."""
+        if self.boxes > 1:
+            return contextlib.nullcontext()
+
+        def waiting(cell: str) -> None:
+            report(Progress(f"waits, {cell} is measured here", number, spec.protocol.repeats))
+
+        return alone(spec.label, waiting, stop)
 
     def _repeat(
         self, spec: CellSpec, number: int, root: Path, report: Callable[[Progress], None], stop: list[int]
