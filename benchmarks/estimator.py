@@ -29,6 +29,7 @@ from benchmarks.estimator_data import (
     Row,
     aside,
     errors,
+    on_cpus,
     on_trainium,
     one_card,
     pairs,
@@ -161,7 +162,8 @@ def main() -> int:
     )
     many(constants)
     if not options.fit:
-        neuron()
+        against("Trainium", on_trainium(trainium()))
+        against("CPUs", on_cpus())
     return 0
 
 
@@ -179,14 +181,12 @@ def many(constants: Constants) -> None:
             print(f"{kind:<44}{len(ratios):>6} {np.median(ratios):7.2f} {min(ratios):7.2f} {max(ratios):7.2f}")
 
 
-def neuron() -> None:
-    """Measured over estimated throughput on Trainium, on which nothing was fitted: by model and software."""
-    rows = trainium()
-    rates = on_trainium(rows)
-    print(f"\n{'trn1.32xlarge':<44}{'measured':>10} {'estimated':>10} {'ratio':>6}")
-    for row in rows:
-        name, estimated = f"{row.model}, {row.group}, {row.unit}", math.exp(rates[row])
-        print(f"{name:<44}{row.throughput:>10.0f} {estimated:>10.0f} {row.throughput / estimated:>6.2f}")
+def against(title: str, rates: dict[Row, float]) -> None:
+    """Measured over estimated throughput of devices on which nothing was fitted: by device, model and software."""
+    print(f"\n{title:<72}{'measured':>10} {'estimated':>10} {'ratio':>6}")
+    for row, rate in rates.items():
+        name, estimated = f"{row.device}, {row.model}, {row.group}, {row.unit}", math.exp(rate)
+        print(f"{name:<72}{row.throughput:>10.4g} {estimated:>10.4g} {row.throughput / estimated:>6.2f}")
 
 
 def baselines(rows: Sequence[Row], described: dict[str, Chip]) -> dict[str, dict[Row, float]]:

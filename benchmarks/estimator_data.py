@@ -18,6 +18,7 @@ import numpy as np
 
 from yocobench import config
 from yocobench.estimate.constants import Constants
+from yocobench.estimate.cpus import from_cpu
 from yocobench.estimate.device import from_chip
 from yocobench.estimate.devices import from_instance
 from yocobench.estimate.operations import Trace
@@ -29,9 +30,9 @@ HERE = Path(__file__).resolve().parent
 CACHE = HERE.parent / "mlruns" / "cache" / "estimator-traces.pkl"
 KIND = {"resnet": "convolutional", "resnext": "convolutional", "se-resnext": "convolutional", "ssd": "convolutional",
         "efficientnet": "depthwise", "mobilenet": "depthwise", "mnasnet": "depthwise", "vgg": "convolutional",
-        "unet": "convolutional", "waveglow": "convolutional", "bert": "transformer",
-        "txl": "transformer", "vit": "transformer", "mpt": "language model", "gnmt": "recurrent",
-        "tacotron": "recurrent", "ncf": "embeddings"}  # fmt: skip
+        "unet": "convolutional", "alexnet": "convolutional", "googlenet": "convolutional", "waveglow": "convolutional",
+        "bert": "transformer", "distilbert": "transformer", "txl": "transformer", "vit": "transformer",
+        "mpt": "language model", "gnmt": "recurrent", "tacotron": "recurrent", "ncf": "embeddings"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,25 @@ def on_trainium(rows: Sequence[Row]) -> dict[Row, float]:
         step = step_time(known[row.key], device, row.accumulation, compiled=True, accelerator_count=cores)
         found[row] = math.log(cores * row.micro_batch * row.accumulation / step.total_s)
     return found
+
+
+def on_cpus() -> dict[Row, float]:
+    """log(items per second) estimated for the rows of cpus.csv, with no host calibrated; the group is the software."""
+    found, devices = {}, {}
+    for r in table("cpus.csv"):
+        low, batch = r["precision"] != "fp32", int(r["micro_batch"])
+        row = Row(r["software"], r["model"], low, r["cpu"], batch, 1, float(r["throughput"]), r["unit"])
+        peaks = {name: float(r[f"{name}_flops_per_cycle"] or 0) or None for name in ("fp32", "bf16")}
+        rates = {"flops_per_cycle_per_core": peaks, "source": "data/cpus.csv", "as_of": "2026-12-01"}
+        chip = Chip.model_validate(
+            {"name": "published", "kind": "cpu", "identity": [], "precision": r["precision"], "rates": rates}
+        )
+        devices[row] = from_cpu(
+            chip, r["precision"], int(r["cores"]), float(r["sustained_ghz"]), "x86_64", speed=None, host=None
+        )
+        found[row] = math.log(batch)
+    known = traces(sorted({row.key for row in found}))
+    return {row: rate - math.log(step_time(known[row.key], devices[row]).total_s) for row, rate in found.items()}
 
 
 def chips() -> dict[str, Chip]:

@@ -84,17 +84,3 @@ def basic_resnet(batch: int, layers: list[int]) -> Any:
             stages.append(Basic(cin, 64 * 2**i, 2 if i and not j else 1))
             cin = 64 * 2**i
     return classifier(nn.Sequential(*stages, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 1000)), batch, 224)
-
-
-def vgg11(batch: int) -> Any:
-    """Without batch norm: nearly all of its time is arithmetic."""
-    layers: list[nn.Module] = []
-    cin = 3
-    for channels in (64, 0, 128, 0, 256, 256, 0, 512, 512, 0, 512, 512, 0):
-        if channels:
-            layers += [nn.Conv2d(cin, channels, 3, padding=1), nn.ReLU(inplace=True)]
-            cin = channels
-        else:
-            layers.append(nn.MaxPool2d(2))
-    wide = [nn.Linear(512 * 49, 4096), nn.ReLU(inplace=True), nn.Linear(4096, 4096), nn.ReLU(inplace=True)]
-    return classifier(nn.Sequential(*layers, nn.Flatten(), *wide, nn.Linear(4096, 1000)), batch, 224)

@@ -9,7 +9,7 @@ from yocobench import config
 from yocobench.estimate.calibration import Calibration
 from yocobench.estimate.device import from_chip
 from yocobench.estimate.devices import from_instance
-from yocobench.estimate.interval import Z90, correction
+from yocobench.estimate.interval import CPU_SIGMA, Z90, correction
 from yocobench.estimate.roofline import step_time
 
 estimator, data = benchmark_modules.load("estimator"), benchmark_modules.load("estimator_data")
@@ -67,3 +67,15 @@ def test_a_published_throughput_of_trainium_lies_inside_the_interval_of_its_esti
     off = math.log(row.throughput) - data.on_trainium([row])[row]
     device = from_instance(config.instance("trn1.32xlarge"), "bf16", host=None)
     assert abs(off) < Z90 * correction(Calibration(), "a workload", device).sigma
+
+
+def test_published_throughputs_of_cpus_lie_inside_their_intervals(tmp_path, monkeypatch):
+    monkeypatch.setattr(data, "CACHE", tmp_path / "traces.pkl")
+    every = data.table("cpus.csv")
+    assert len(every) == 9
+    monkeypatch.setattr(data, "table", lambda _: [row for row in every if row["model"] in ("resnet50", "vgg19")])
+    rates = data.on_cpus()
+    assert len(rates) == 5
+    off = {(row.device, row.model): math.log(row.throughput) - rate for row, rate in rates.items()}
+    assert off["2 x Gold 6148", "resnet50"] == pytest.approx(0, abs=0.1)  # 84.08 images/s
+    assert max(map(abs, off.values())) < Z90 * CPU_SIGMA["other"]

@@ -8,7 +8,7 @@ import pytest
 from yocobench.estimate.constants import LINK_OVERLAP, POWER_SOFTNESS, Shares
 from yocobench.estimate.device import Device
 from yocobench.estimate.operations import Operation, Trace, merge
-from yocobench.estimate.roofline import operation_time, step_time
+from yocobench.estimate.roofline import operation_time, size_factor, step_time
 
 ONES = Shares(1.0, 1.0, 1.0, 1.0, 1.0, tile=0.0)
 
@@ -64,6 +64,23 @@ def test_short_sides_and_kinds_lower_the_rate():
     slow = operation_time(op(flops=1e12, shape=(1, 1000, 32, 64)), device(shares=shares))[0]
     assert slow == pytest.approx(0.01 * 2 * 1.5)
     assert operation_time(op(flops=1e12, kind="conv"), device(shares=shares))[0] == pytest.approx(0.02)
+
+
+@pytest.mark.parametrize(
+    ("shape", "cores", "factor"),
+    [
+        ((1, 1_000_000, 64, 32), 1, 1 / 3),  # 32/64 x 64/96
+        ((1, 1_000_000, 64, 32), 16, 1 / 3),  # 62,500 rows for each core: as if alone
+        ((1, 64, 64, 64), 1, 4 / 9),  # 64/96 twice
+        ((1, 64, 64, 64), 4, 1 / 4),  # two sides halved: 32/64 twice
+        ((1, 64, 64, 64), 3, 2 / 7),  # one halved, another divided by 1.5: 32/64 x 42.67/74.67
+        ((4, 64, 64, 64), 4, 4 / 9),  # a product for each core
+        ((2, 64, 64, 64), 4, 2 / 3 * 1 / 2),  # two cores for each: 32/64 and 64/96
+    ],
+)
+def test_the_cores_of_a_cpu_share_a_product_by_its_longest_side(shape, cores, factor):
+    cpu = device(kind="cpu", host_cores=cores, shares=dataclasses.replace(ONES, tile=32.0))
+    assert size_factor(op(flops=1.0, shape=shape), cpu) == pytest.approx(factor)
 
 
 def test_the_cache_serves_its_part_of_the_bytes():

@@ -134,10 +134,13 @@ CPU_DISPATCH_S = 4e-6
 """Eager dispatch of one operation on the reference core, forward and backward mixed."""
 CPU_FORK_S = 1e-6
 """What each doubling of the cores adds to an operation: waking and joining the threads."""
-AMX_SHARE = 0.35
-"""Part of the matrix tiles' peak that training's products reach on top of CPU_GEMM_SHARE: they starve for operands."""
+AMX_SHARE = 0.19
+"""Part of the matrix tiles' peak that training's products reach on top of CPU_GEMM_SHARE: they starve for operands. Two
+published runs on Sapphire Rapids (benchmarks/data/cpus.csv) then reach 0.8 of their estimates, one of them on 16 nodes,
+the other an example script; with 0.15 they would meet them."""
 CPU_SHARES = Shares(1.0, 0.6, 0.05, 0.35, 0.5, 24.0)
-"""Where no host was calibrated. Attention: a third of the product rate (facts of the Yoco measurements)."""
+"""Where no host was calibrated. Attention: a third of the product rate (facts of the Yoco measurements). Products and
+convolutions: seven published runs on Skylake (benchmarks/data/cpus.csv) reach 0.77 to 1.47 of their estimates."""
 DECODE_S_PER_MEGAPIXEL = 0.0032
 """Of the calibration's own JPEG (calibrate.py) on the reference core: it tells how fast a host's cores are. This and
 the next three and REDUCTION_EXPONENT: a Zen 4 core, whose CoreMark is the reference's, OpenCV 5.0 (2026-11-24)."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 from yocobench.estimate.calibration import HostRates
 from yocobench.estimate.constants import (
@@ -50,7 +49,7 @@ def from_cpu(
         gaps.append("memory bandwidth unknown: assumed from the number of cores")
     is_low = precision != "fp32"
     if is_low and wide * AMX_SHARE > narrow:
-        gaps.append("rate of its matrix tiles assumed: nobody measured training on them")
+        gaps.append("rate of its matrix tiles assumed: from two published runs")
     scaled = cores**CPU_SCALING_EXPONENT * ghz * 1e9 * CPU_GEMM_SHARE
     return Device(
         name=name or chip.name,
@@ -67,7 +66,7 @@ def from_cpu(
         launch_s=CPU_DISPATCH_S / (speed or USUAL_HOST_SPEED) + CPU_FORK_S * math.log2(max(cores, 1)),
         host_cores=cores,
         host_speed=speed or USUAL_HOST_SPEED,
-        shares=_cpu_shares(host, cores),
+        shares=_cpu_shares(host),
         host_chip=chip.name,
         host_speed_by="CoreMark" if speed else "",
         gaps=tuple(gaps),
@@ -91,24 +90,23 @@ def from_host(host: HostRates, precision: Precision, arch: str) -> Device:
         launch_s=3 * host.dispatch_s + CPU_FORK_S * math.log2(max(host.physical_cores, 1)),
         host_cores=host.physical_cores,
         host_speed=DECODE_S_PER_MEGAPIXEL / host.decode_s_per_megapixel,
-        shares=_cpu_shares(host, host.physical_cores),
+        shares=_cpu_shares(host),
         host_chip=host.cpu_model,
         host_speed_by="its own decoding",
     )
 
 
-def _cpu_shares(host: HostRates | None, cores: float) -> Shares:
-    """Shares as one thread of the host showed them; n cores split two sides of a product, so tiles grow by sqrt(n)."""
-    grown = math.sqrt(cores)
+def _cpu_shares(host: HostRates | None) -> Shares:
+    """Shares as one thread of the host showed them."""
     if host is None:
-        return replace(CPU_SHARES, tile=CPU_SHARES.tile * grown)
+        return CPU_SHARES
     return Shares(
         matmul=1.0,
         conv=min(1.0, host.conv_share),
         depthwise_conv=min(1.0, host.depthwise_share),
         attention=min(1.0, host.attention_share),
         recurrent=CPU_SHARES.recurrent,
-        tile=host.tile * grown,
+        tile=host.tile,
     )
 
 

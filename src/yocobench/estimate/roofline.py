@@ -198,10 +198,21 @@ def operation_time(op: Operation, device: Device) -> tuple[float, float]:
 
 
 def size_factor(op: Operation, device: Device) -> float:
-    """What short sides cost: d / (d + tile) for each of the two shortest sides of a product."""
-    _, m, n, k = op.shape
-    if op.kind == "depthwise_conv" or m * n * k == 1:
+    """What short sides cost: d / (d + tile) for each of the two shortest sides of a product.
+
+    The cores of a CPU take a batch's products side by side; what cores are left over share one by its longest side,
+    halved again and again, so that a long one (a convolution's batch and pixels) hides how many they are.
+    """
+    batch, *whole = op.shape
+    sides = [float(side) for side in whole]
+    if op.kind == "depthwise_conv" or math.prod(sides) == 1:
         return 1.0
-    first, second, _ = sorted((m, n, k))
+    shared_by = device.host_cores / batch if device.kind == "cpu" else 1.0
+    while shared_by > 1:
+        part = min(2.0, shared_by)
+        longest = sides.index(max(sides))
+        sides[longest] /= part
+        shared_by /= part
+    first, second, _ = sorted(sides)
     tile = device.shares.tile
     return first / (first + tile) * second / (second + tile)
