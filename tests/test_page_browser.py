@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Iterator
 from decimal import Decimal
 from importlib import resources
@@ -18,6 +19,7 @@ from yocobench.selection.checked import Checked, Rates
 from yocobench.selection.decide import decide_workload
 from yocobench.selection.decision import Decision
 from yocobench.selection.model import Candidate, OneOff
+from yocobench.selection.page import chart
 from yocobench.selection.wording import number
 
 pytestmark = [
@@ -209,6 +211,21 @@ def test_what_an_estimate_misses_a_limit_by_is_an_estimate(shown):
     said = "Nothing fits within 5 h. x comes closest, "
     assert shown.run(say, "estimated") == f"{said}~20\u00a0% over: ~6.00 h, ~6.00 USD."
     assert shown.run(say, "measured") == f"{said}20\u00a0% over: 6.00 h, 6.00 USD."
+
+
+def test_labels_and_limits_stand_where_python_puts_them(shown):
+    say = """
+        const data = JSON.parse(document.getElementById("data").textContent)[0];
+        const bare = data.spec.datasets.points.map(({ dx, dy, align, ...rest }) => rest);
+        const drawn = limits(data, bare, { deadline: arguments[0], budget: arguments[1] });
+        return { points: place(bare, drawn, data.labels, 640, 360), ...drawn };
+    """
+    assert shown.run(say, 200.0, 50.0) == json.loads(json.dumps(chart.data(decided())))
+    for deadline, budget in ((8.0, 3.0), (1e6, 1e-3), (None, None)):
+        found = shown.run(say, deadline, budget)
+        asked = {"deadline_h": deadline, "budget_usd": None if budget is None else Decimal(str(budget))}
+        expected = chart.data(decided(**asked))
+        assert all(found[name] == expected[name] for name in ("deadline", "budget", "beyond"))
 
 
 def test_numbers_read_as_in_python(shown):

@@ -22,7 +22,7 @@ from yocobench.selection import beside, paying, report, wording
 from yocobench.selection.checked import Checked
 from yocobench.selection.decision import Decision, Row
 from yocobench.selection.objectives import OBJECTIVES
-from yocobench.selection.page import chart, palette, pictures, strips
+from yocobench.selection.page import chart, labels, palette, pictures, strips
 from yocobench.selection.wording import spread
 
 JOB_FIELD = {"token": "job.tokens", "image": "job.images", "sample": "job.samples"}
@@ -100,7 +100,7 @@ def live(decision: Decision) -> dict[str, Any]:
             for one in OBJECTIVES.values()
         },
         "baseline": asked.baseline,
-        "label_levels": len(chart.LABEL_OFFSETS_PX),
+        "labels": {**labels.NUMBERS, "far": chart.FAR},
         "spec": chart.live(decision),
     }
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from yocobench.selection import wording
 from yocobench.selection.decision import Decision, Row
-from yocobench.selection.page import palette
+from yocobench.selection.page import labels, palette
 
 Spec = dict[str, Any]
 SOURCES = ("measured", "replayed", "extrapolated", "estimated")
@@ -25,18 +25,14 @@ PICTURE_WIDTH_PX = 640
 HEIGHT_PX = 360
 FONT = "system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif"
 INTERVAL_OPACITY = 0.45
-LABEL_OFFSETS_PX = (20, 36, -17, -33)
-"""Below and above the point: neighbours on the front stand close together, and under the front there is room."""
+FAR = 3.0
+"""A limit farther from all intervals than this factor is told, not drawn: it would press the candidates together."""
 
 
 def points(decision: Decision) -> list[dict[str, Any]]:
-    """What is drawn: every candidate with a price. Labels take turns below and above, along the time axis."""
+    """What is drawn: every candidate with a price, along the time axis."""
     priced = sorted((row for row in decision.rows if row.cost_usd is not None), key=lambda row: row.hours)
-    shown = [_point(row, decision) for row in priced]
-    labelled = [point for point in shown if point["label"]]
-    for i, point in enumerate(labelled):
-        point["level"] = i % len(LABEL_OFFSETS_PX)
-    return shown
+    return [_point(row, decision) for row in priced]
 
 
 def _point(row: Row, decision: Decision) -> dict[str, Any]:
@@ -56,7 +52,6 @@ def _point(row: Row, decision: Decision) -> dict[str, Any]:
         "chosen": chosen,
         "front": row.on_front,
         "label": row.instance if named else "",
-        "level": 0,
         "time": f"{mark}{wording.hours(row.hours)}",
         "bill": f"{mark}{wording.usd(row.cost_usd)}",
         "why": row.why,
@@ -75,7 +70,19 @@ def limits(decision: Decision) -> dict[str, list[dict[str, Any]]]:
 
 def data(decision: Decision) -> dict[str, list[dict[str, Any]]]:
     """All that the chart of one workload needs, by the names that `layers` uses."""
-    return {"points": points(decision), **limits(decision)}
+    shown, asked = points(decision), limits(decision)
+    near, beyond = {}, []
+    for name, key in (("deadline", "hours"), ("budget", "cost")):
+        near[name] = [one for one in asked[name] if _is_near(one[key], key, shown)]
+        beyond += [f"{one['text']}: beyond the chart" for one in asked[name] if one not in near[name]]
+    hours, costs = [one["hours"] for one in near["deadline"]], [one["cost"] for one in near["budget"]]
+    labels.place(shown, hours, costs, PICTURE_WIDTH_PX, HEIGHT_PX)
+    return {"points": shown, **near, "beyond": [{"text": ", ".join(beyond)}] if beyond else []}
+
+
+def _is_near(limit: float, key: str, shown: Sequence[dict[str, Any]]) -> bool:
+    lows, highs = ([one[f"{key}_{end}"] for one in shown] for end in ("low", "high"))
+    return not shown or min(lows) / FAR <= limit <= max(highs) * FAR
 
 
 def layers(prefix: str = "") -> Spec:
@@ -83,13 +90,13 @@ def layers(prefix: str = "") -> Spec:
     x = {
         "field": "hours",
         "type": "quantitative",
-        "scale": {"type": "log", "nice": False, "padding": 24},
+        "scale": {"type": "log", "nice": False, "padding": labels.PADDING_PX},
         "title": "time of the whole job, hours",
     }
     y = {
         "field": "cost",
         "type": "quantitative",
-        "scale": {"type": "log", "nice": False, "padding": 24},
+        "scale": {"type": "log", "nice": False, "padding": labels.PADDING_PX},
         "title": "bill of the whole job, USD",
     }
     axis = {"format": "~r", "labelOverlap": True, "tickCount": 5}
@@ -111,9 +118,11 @@ def layers(prefix: str = "") -> Spec:
             _layer(f"{prefix}deadline", {**note, "align": "right", "dx": -5, "dy": -9}, {"x": at["x"], **foot, **TEXT}),
             _layer(f"{prefix}budget", dashed, {"y": at["y"]}),
             _layer(f"{prefix}budget", {**note, "align": "left", "dy": -7, "dx": 4}, {"y": at["y"], **left, **TEXT}),
+            _layer(f"{prefix}beyond", {**note, "align": "left"}, {"x": {"value": 6}, "y": {"value": 10}, **TEXT}),
             _layer(f"{prefix}points", FRONT, {**at, "order": {"field": "hours"}}, "datum.front"),
             _layer(f"{prefix}points", thin, across),
             _layer(f"{prefix}points", thin, upright),
+            _layer(f"{prefix}points", LEADER, {**at, "x2": {"field": "hours"}, "y2": {"field": "cost"}}, FAR_LABEL),
             *_labels(f"{prefix}points", {**at, **NAME}),
             _layer(f"{prefix}points", RING, at, "datum.chosen"),
             _layer(f"{prefix}points", {"type": "point", "size": 90, "opacity": 1}, {**at, **_marks()}),
@@ -124,16 +133,18 @@ def layers(prefix: str = "") -> Spec:
 def _labels(name: str, encoding: Spec) -> list[Spec]:
     """On a ground of their own, so that lines do not run through them."""
     ground = {"stroke": "var(--paper)", "strokeWidth": 4, "strokeJoin": "round", "opacity": 0.85}
-    return [
-        _layer(name, {**LABEL, **look, "dy": offset}, encoding, f"datum.label && datum.level == {level}")
-        for level, offset in enumerate(LABEL_OFFSETS_PX)
-        for look in (ground, {})
-    ]
+    return [_layer(name, {**LABEL, **look}, encoding, "datum.label") for look in (ground, {})]
 
 
 TEXT = {"text": {"field": "text"}}
 NAME = {"text": {"field": "label"}}
-LABEL = {"type": "text", "color": "var(--ink)", "fontSize": 12}
+PLACED: Spec = {side: {"expr": f"datum.{side}"} for side in ("dx", "dy", "align")}  # labels.py
+LABEL: Spec = {"type": "text", "color": "var(--ink)", "fontSize": 12, **PLACED}
+LEADER: Spec = {
+    **{"type": "rule", "color": "var(--muted)", "strokeWidth": 1},
+    **{f"{axis}2Offset": {"expr": f"datum.d{axis}"} for axis in "xy"},
+}
+FAR_LABEL = "datum.label && abs(datum.dy) > 20"
 FRONT = {"type": "line", "interpolate": "step-after", "color": "var(--front)", "strokeWidth": 3}
 RING = {"type": "point", "filled": False, "size": 420, "stroke": "var(--chosen)", "strokeWidth": 3, "opacity": 1}
 

@@ -88,8 +88,56 @@ function points(data, answer, terms) {
     const label = chosen || front || one.instance === data.baseline ? one.instance : "";
     return { ...old, ...ends, hours: one.hours, cost: one.cost, front, chosen, time, bill, label };
   });
-  shown.sort((a, b) => a.hours - b.hours);
-  shown.filter((point) => point.label).forEach((point, i) => (point.level = i % data.label_levels));
+  return shown.sort((a, b) => a.hours - b.hours);
+}
+
+// Limits that are drawn and those that are only told, as chart.py's `data`.
+function limits(data, shown, given) {
+  const near = (limit, key) =>
+    !shown.length ||
+    (limit >= Math.min(...shown.map((one) => one[`${key}_low`])) / data.labels.far &&
+      limit <= Math.max(...shown.map((one) => one[`${key}_high`])) * data.labels.far);
+  const all = [];
+  if (given.deadline !== null) all.push({ name: "deadline", key: "hours", limit: given.deadline, text: `deadline ${plain(given.deadline)} h` });
+  if (given.budget !== null) all.push({ name: "budget", key: "cost", limit: given.budget, text: `budget ${usd(given.budget)}` });
+  const drawn = all.filter((one) => near(one.limit, one.key));
+  const told = all.filter((one) => !drawn.includes(one)).map((one) => `${one.text}: beyond the chart`);
+  const of = (name) => drawn.filter((one) => one.name === name).map((one) => ({ [one.key]: one.limit, text: one.text }));
+  return { deadline: of("deadline"), budget: of("budget"), beyond: told.length ? [{ text: told.join(", ") }] : [] };
+}
+
+// labels.py's `place`.
+function place(shown, drawn, numbers, width, height) {
+  const axis = (values, start, end) => {
+    const [low, high] = [Math.log(Math.min(...values)), Math.log(Math.max(...values))];
+    return (value) => start + (high > low ? (Math.log(value) - low) / (high - low) : 0.5) * (end - start);
+  };
+  const ends = (key, asked) => [...asked.map((one) => one[key]), ...shown.flatMap((one) => [one[`${key}_low`], one[`${key}_high`]])];
+  const at = axis(ends("hours", drawn.deadline), numbers.padding, width - numbers.padding);
+  const up = axis(ends("cost", drawn.budget), height - numbers.padding, numbers.padding);
+  const around = (x, y, half) => [x - half, x + half, y - half, y + half];
+  const meets = (a, b) => a[0] < b[1] && b[0] < a[1] && a[2] < b[3] && b[2] < a[3];
+  const marks = (half) => shown.map((one) => around(at(one.hours), up(one.cost), half));
+  const [points, close] = [marks(numbers.point), marks(numbers.point + numbers.close)];
+  const lines = shown.map((one) => [at(one.hours_low), at(one.hours_high), up(one.cost), up(one.cost) + 1]);
+  lines.push(...shown.map((one) => [at(one.hours), at(one.hours) + 1, up(one.cost_high), up(one.cost_low)]));
+  const taken = [];
+  for (const one of [...shown].sort((a, b) => b.chosen - a.chosen)) {
+    const others = close.filter((_, i) => shown[i] !== one);
+    const size = numbers.character * one.label.length;
+    let best = null;
+    numbers.places.forEach(([dx, dy, align], later) => {
+      const left = at(one.hours) + dx - size * numbers.shares[align];
+      const box = [left, left + size, up(one.cost) + dy - numbers.line / 2, up(one.cost) + dy + numbers.line / 2];
+      let price = later * numbers.later;
+      if (box[0] < 0 || box[1] > width || box[2] < 0 || box[3] > height) price += numbers.outside;
+      for (const [each, met] of [["on_label", taken], ["on_point", points], ["by_point", others], ["on_line", lines]])
+        price += numbers[each] * met.filter((other) => meets(box, other)).length;
+      if (!best || price < best.price) best = { price, box, dx, dy, align };
+    });
+    Object.assign(one, { dx: best.dx, dy: best.dy, align: best.align });
+    if (one.label) taken.push(best.box);
+  }
   return shown;
 }
 
@@ -142,9 +190,10 @@ function whatIf(data, form, view) {
       }),
     );
     if (!view) return;
-    view.data("points", points(data, answer, terms));
-    view.data("deadline", given.deadline === null ? [] : [{ hours: given.deadline, text: `deadline ${plain(given.deadline)} h` }]);
-    view.data("budget", given.budget === null ? [] : [{ cost: given.budget, text: `budget ${usd(given.budget)}` }]);
+    const shown = points(data, answer, terms);
+    const drawn = limits(data, shown, given);
+    view.data("points", place(shown, drawn, data.labels, view.width(), view.height()));
+    for (const [name, values] of Object.entries(drawn)) view.data(name, values);
     view.runAsync();
   }
 
