@@ -182,7 +182,7 @@ def many(constants: Constants) -> None:
 
 
 def against(title: str, rates: dict[Row, float]) -> None:
-    """Measured over estimated throughput of devices on which nothing was fitted: by device, model and software."""
+    """Measured over estimated throughput by device, model and software."""
     print(f"\n{title:<72}{'measured':>10} {'estimated':>10} {'ratio':>6}")
     for row, rate in rates.items():
         name, estimated = f"{row.device}, {row.model}, {row.group}, {row.unit}", math.exp(rate)

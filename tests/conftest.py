@@ -1,5 +1,6 @@
 """Shared fixtures: a project folder to work in, and an MLflow store without paying for its migrations each time."""
 
+import atexit
 import os
 import shutil
 import signal
@@ -18,11 +19,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell leaves it to
 if "PYTEST_XDIST_WORKER" in os.environ:
     # A worker for each core: threads beside them, here and in what the tests start, would only spin for each other.
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported
-    # Their cells are measured side by side: on one machine they would wait for each other (launchers/alone.py).
-    own = Path(tempfile.gettempdir(), f"yocobench-tests-{os.environ['PYTEST_XDIST_WORKER']}")
-    own.mkdir(exist_ok=True)
-    os.environ["TMPDIR"] = str(own)
-    tempfile.tempdir = None  # asked again
+# A machine for each worker, as it were: their cells would wait for each other, and for real ones (launchers/alone.py).
+os.environ["TMPDIR"] = tempfile.tempdir = tempfile.mkdtemp(prefix="yocobench-tests-")
+atexit.register(shutil.rmtree, tempfile.tempdir, ignore_errors=True)
 MADE_ONCE = ("cache/trace-*.json", "calibration/*.json")
 """Under mlruns/: named by code, configuration and host, so the same in every project."""
 

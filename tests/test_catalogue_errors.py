@@ -78,6 +78,30 @@ def test_a_reference_to_nothing_is_one_line_with_its_place(project: Path) -> Non
         config.subsets(["smoke"])
 
 
+@pytest.mark.parametrize(
+    ("file", "line"),
+    [
+        ("accelerator/nvidia-a10g", {"name": "name: ${nothing}"}),
+        ("instance/g5.xlarge", {"name": "accelerator: ${nothing}"}),
+    ],
+)
+def test_a_reference_to_nothing_in_place_of_a_chip_names_the_type(
+    project: Path, file: str, line: dict[str, str]
+) -> None:
+    replace(project / f"conf/{file}.yaml", **line)
+    told = r"^conf/instance/g5\.xlarge\.yaml: accelerator(\.name)?: Interpolation key 'nothing' not found(\n|$)"
+    with pytest.raises(ValueError, match=told):
+        config.instance("g5.xlarge")
+
+
+def test_mistakes_of_both_chips_name_both_files(project: Path) -> None:
+    replace(project / "conf/accelerator/nvidia-a10g.yaml", precision="precision: bf8")
+    replace(project / "conf/accelerator/amd-epyc-7r32.yaml", precision="precision: bf8")
+    told = r"\n  Mend it in conf/accelerator/amd-epyc-7r32\.yaml and conf/accelerator/nvidia-a10g\.yaml$"
+    with pytest.raises(ValueError, match=told):
+        config.instance("g5.xlarge")
+
+
 def test_a_negative_surcharge_is_refused(project: Path) -> None:
     replace(project / "conf/instance/t3a.large.yaml", surplus_usd_per_vcpu_hour="surplus_usd_per_vcpu_hour: -0.05")
     with pytest.raises(ValueError, match=r"burst\.surplus_usd_per_vcpu_hour: .*greater than or equal to 0"):

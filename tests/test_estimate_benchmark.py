@@ -60,22 +60,34 @@ def test_known_ratios_are_met_within_a_quarter(model, batch, faster, slower, mea
     assert seconds[0] / seconds[1] == pytest.approx(measured, rel=0.25)
 
 
-def test_a_published_throughput_of_trainium_lies_inside_the_interval_of_its_estimate(tmp_path, monkeypatch):
+def ratios(rates):
+    """Measured over estimated, by device and model."""
+    return {(row.device, row.model): row.throughput / math.exp(rate) for row, rate in rates.items()}
+
+
+# As docs/estimator.md has them: 5,232.78 images/s of 32 NeuronCores where 8,907 are estimated.
+def test_a_published_throughput_of_trainium_is_as_far_from_its_estimate_as_the_docs_say(tmp_path, monkeypatch):
     monkeypatch.setattr(data, "CACHE", tmp_path / "traces.pkl")
     (row,) = [row for row in data.trainium() if row.model == "vit-b16"]
-    assert row.throughput == 5232.78  # images/s of 32 NeuronCores
-    off = math.log(row.throughput) - data.on_trainium([row])[row]
+    off = ratios(data.on_trainium([row]))["trn1.32xlarge", "vit-b16"]
+    assert off == pytest.approx(0.59, abs=0.03)
     device = from_instance(config.instance("trn1.32xlarge"), "bf16", host=None)
-    assert abs(off) < Z90 * correction(Calibration(), "a workload", device).sigma
+    assert abs(math.log(off)) < Z90 * correction(Calibration(), "a workload", device).sigma
 
 
-def test_published_throughputs_of_cpus_lie_inside_their_intervals(tmp_path, monkeypatch):
+def test_published_throughputs_of_cpus_are_as_far_from_their_estimates_as_the_docs_say(tmp_path, monkeypatch):
     monkeypatch.setattr(data, "CACHE", tmp_path / "traces.pkl")
     every = data.table("cpus.csv")
-    assert len(every) == 9
-    monkeypatch.setattr(data, "table", lambda _: [row for row in every if row["model"] in ("resnet50", "vgg19")])
-    rates = data.on_cpus()
-    assert len(rates) == 5
-    off = {(row.device, row.model): math.log(row.throughput) - rate for row, rate in rates.items()}
-    assert off["2 x Gold 6148", "resnet50"] == pytest.approx(0, abs=0.1)  # 84.08 images/s
-    assert max(map(abs, off.values())) < Z90 * CPU_SIGMA["other"]
+    models = ("resnet50", "vgg19", "distilbert-384")
+    monkeypatch.setattr(data, "table", lambda _: [row for row in every if row["model"] in models])
+    off = ratios(data.on_cpus())
+    expected = {
+        ("2 x Gold 6148", "vgg19"): 1.31,
+        ("2 x Gold 6148", "resnet50"): 0.95,
+        ("2 x Platinum 8180", "resnet50"): 1.08,
+        ("2 x Platinum 8124M (c5.18xlarge)", "resnet50"): 0.85,
+        ("1 x Platinum 8480+", "resnet50"): 0.81,
+        ("1 x 6455B (r7iz.metal-16xl)", "distilbert-384"): 0.80,
+    }
+    assert off == pytest.approx(expected, abs=0.03)
+    assert max(abs(math.log(one)) for one in off.values()) < Z90 * CPU_SIGMA["other"]

@@ -5,6 +5,7 @@ Not covered: building the things that a config names (bench/, launchers/ do that
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import re
@@ -206,14 +207,17 @@ def _check_known(group: str, name: str) -> None:
 
 
 def _origin(instance: Any) -> str:
-    """Where an instance's mistakes stand that are its chip's: in the chip's own file; empty if that is in order."""
+    """Where an instance's mistakes stand that are its chips': in the chips' own files; empty if those are in order."""
+    bad = []
     for part in ("cpu", "accelerator"):
-        chip = OmegaConf.select(instance, f"{part}.name") if OmegaConf.is_dict(instance) else None
-        try:
-            entries("accelerator", [chip] if chip in names("accelerator") else [])
-        except ValueError:
-            return f"\n  Mend it in conf/accelerator/{chip}.yaml"
-    return ""
+        with contextlib.suppress(OmegaConfBaseException):  # the reference itself leads nowhere
+            chip = OmegaConf.select(instance, f"{part}.name") if OmegaConf.is_dict(instance) else None
+            if chip in names("accelerator"):
+                try:
+                    entry("accelerator", chip)
+                except ValueError:
+                    bad.append(f"conf/accelerator/{chip}.yaml")
+    return f"\n  Mend it in {' and '.join(bad)}" if bad else ""
 
 
 def _check_named(group: str, file: str, name: str) -> None:

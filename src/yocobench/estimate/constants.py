@@ -84,8 +84,8 @@ GEMM_SHARE = 0.83
 """Best matrix product over datasheet peak, where nobody measured it: mean of A100 0.87, 0.81, GH200 0.84, H100 0.80
 (stas00/ml-engineering@744d01e, compute/accelerator/README.md)."""
 NEURON_GEMM_SHARE = 0.4
-"""Assumed before any rate of a Trainium was found, and kept: AWS's own figures of three transformers are 0.59 to 1.27
-of what is estimated with it (benchmarks/data/trainium.csv, read 2026-12-01)."""
+"""Assumed before any rate of a Trainium was found, and kept: AWS's own figures of two transformers are 0.59 to 1.27 of
+what is estimated with it (benchmarks/data/trainium.csv, read 2026-12-01)."""
 TF32_FROM = 8.0
 """Compute capability from which products left in fp32 run as TF32, unless the run itself is in precision fp32
 (bench/accelerators/cuda.py)."""
@@ -137,7 +137,7 @@ CPU_FORK_S = 1e-6
 AMX_SHARE = 0.19
 """Part of the matrix tiles' peak that training's products reach on top of CPU_GEMM_SHARE: they starve for operands. Two
 published runs on Sapphire Rapids (benchmarks/data/cpus.csv) then reach 0.8 of their estimates, one of them on 16 nodes,
-the other an example script; with 0.15 they would meet them."""
+the other an example script; with 0.15 it would be 0.97 and 0.90."""
 CPU_SHARES = Shares(1.0, 0.6, 0.05, 0.35, 0.5, 24.0)
 """Where no host was calibrated. Attention: a third of the product rate (facts of the Yoco measurements). Products and
 convolutions: seven published runs on Skylake (benchmarks/data/cpus.csv) reach 0.77 to 1.47 of their estimates."""

@@ -27,7 +27,8 @@ family, kind: 90 % of the errors of 283 training pairs lie within 1.645 of it (b
 more. chip: run-to-run on EC2, 1 to 10 % (c3o-experiments, 930 configurations), not fitted."""
 CPU_SIGMA: dict[Distance, float] = {"chip": 0.08, "family": 0.15, "kind": 0.25, "other": 0.4}
 """The same on CPUs, stated. Nine published runs (benchmarks/data/cpus.csv) differ from their estimates by 0.22 (root
-mean square), and three CPUs with one model by 0.17 a pair: too few to fit on. Loading images has these spreads too
+mean square), and three CPUs with one model by 0.17 a pair; but how cores share a product, and AMX_SHARE, were settled
+on these very runs. Loading images has these spreads too
 (loading.py), by the host's CPU: it scales with CoreMark, by which two boxes of one CPU lie 5 % apart (g6.xlarge,
 g6e.xlarge in conf/instance/)."""
 OTHER_WORKLOAD_SIGMA = 0.15
@@ -35,8 +36,9 @@ OTHER_WORKLOAD_SIGMA = 0.15
 GAP_SIGMA = 0.12
 """Added for every fact of the device that was unknown and assumed."""
 NEURON_SIGMA = 0.3
-"""Added on a Trainium, stated. The errors of three published models (benchmarks/data/trainium.csv) have a root mean
-square of 0.34, which `other` covers; but all are transformers, and the compiler's version alone moved one by 0.30."""
+"""Added on a Trainium, stated. BERT-large at two lengths and a ViT (benchmarks/data/trainium.csv, each with its newest
+software) are off by 0.34 (root mean square), which `other` covers; but all are transformers, and the compiler's version
+alone moved one by 0.30."""
 CARRY: dict[Distance, float] = {"chip": 1.0, "family": 0.95, "kind": 0.92, "other": 0.0}
 """Exponent with which a cell's residual carries to a device at that distance: the part that is the workload's own.
 kind: regression over the training pairs (0.92), with the traces of 2026-11-23; on CPUs CPU_CARRY stands for it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import signal
 import sys
 from dataclasses import dataclass, field
@@ -70,6 +71,12 @@ def without_result(
         print(bug, file=sys.stderr)  # with its traceback; what was measured before it stands
         outcome, reason = "interrupted", bug.splitlines()[-1]
     return partial(number, outcome, reason, started_at, told, spec)
+
+
+def unbegun(number: int, spec: CellSpec) -> RepeatResult:
+    """The record of a repeat that was stopped while another cell was measured on the machine."""
+    now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+    return partial(number, "interrupted", "stopped while it waited for its turn", now, Told(), spec)
 
 
 def partial(number: int, outcome: Outcome, reason: str, started_at: str, told: Told, spec: CellSpec) -> RepeatResult:

@@ -23,7 +23,7 @@ from typing import Any
 import psutil
 
 from yocobench.bench import fit, hardware
-from yocobench.bench.measurement import Detected, Measurement, RepeatResult
+from yocobench.bench.measurement import Detected, Measurement, RepeatResult, SystemSample
 from yocobench.bench.system import Sampler, oom_kills
 from yocobench.bench.versions import versions
 from yocobench.launchers import endings, turns
@@ -113,10 +113,12 @@ class LocalLauncher(Launcher):
         if spec.processes % self.boxes:
             raise ValueError(f"workload.processes ({spec.processes}) cannot be shared by launcher.boxes ({self.boxes})")
         repeats: list[RepeatResult] = []
-        signals = stop_requests() if asked is None else contextlib.nullcontext(asked)
-        with Sampler(SAMPLE_EVERY_S) as sampler, signals as stop:
+        samples: list[SystemSample] = []
+        with stop_requests() if asked is None else contextlib.nullcontext(asked) as stop:
             for number in range(spec.protocol.repeats) if self.only is None else [self.only]:
-                found = self._fitting(spec, number, root, report, stop)
+                with self._alone(spec, number, report, stop) as free, Sampler(SAMPLE_EVERY_S) as sampler:
+                    found = self._fitting(spec, number, root, report, stop) if free else endings.unbegun(number, spec)
+                samples += sampler.samples
                 if found is None:
                     reason = "this box took part; the one with rank 0 has the numbers"
                     return Measurement(outcome="unmeasured", reason=reason, source="measured", detected=detected)
@@ -127,7 +129,7 @@ class LocalLauncher(Launcher):
                     break  # what ended one repeat would end the next: keep the money
         if stop and repeats[-1].outcome == "ok":  # after the block, from which on signals are held
             came_too_late(stop[0])
-        return turns.measured(repeats, sampler.samples, detected, versions())
+        return turns.measured(repeats, samples, detected, versions())
 
     def _fitting(
         self, spec: CellSpec, number: int, root: Path, report: Callable[[Progress], None], stop: list[int]
@@ -135,8 +137,7 @@ class LocalLauncher(Launcher):
         """One repeat, with fewer items at a time where memory runs out before the first step is done."""
         failed: list[RepeatResult] = []
         while True:
-            with self._alone(spec, number, report, stop):
-                found = self._repeat(spec, number, root, report, stop)
+            found = self._repeat(spec, number, root, report, stop)
             if found is None:
                 return None
             fewer = fit.smaller(spec)
@@ -147,12 +148,13 @@ class LocalLauncher(Launcher):
 
     def _alone(
         self, spec: CellSpec, number: int, report: Callable[[Progress], None], stop: list[int]
-    ) -> contextlib.AbstractContextManager[None]:
+    ) -> contextlib.AbstractContextManager[bool]:
         """Nothing else of ours is measured on this machine meanwhile; boxes that train together may be one machine."""
         if self.boxes > 1:
-            return contextlib.nullcontext()
+            return contextlib.nullcontext(True)
 
         def waiting(cell: str) -> None:
+            _notice_orphaned(stop)
             report(Progress(f"waits, {cell} is measured here", number, spec.protocol.repeats))
 
         return alone(spec.label, waiting, stop)
@@ -233,8 +235,7 @@ def _watch(
         selector.register(read_end, selectors.EVENT_READ)
         while True:
             ready = selector.select(timeout=1.0)
-            if "DVC_STAGE" in os.environ and os.getppid() != PARENT and not stop:
-                stop.append(signal.SIGTERM)  # `dvc repro` was killed: nobody waits for this cell any more
+            _notice_orphaned(stop)
             if not asked and (stop or time.monotonic() > deadline):
                 timed_out, asked = not stop, True
                 deadline = time.monotonic() + GRACE_S
@@ -252,6 +253,12 @@ def _watch(
             *lines, buffer = (buffer + chunk).split(b"\n")
             for line in lines:
                 _hear(json.loads(line), spec, number, told, report)
+
+
+def _notice_orphaned(stop: list[int]) -> None:
+    """`dvc repro` was killed: nobody waits for this cell any more."""
+    if "DVC_STAGE" in os.environ and os.getppid() != PARENT and not stop:
+        stop.append(signal.SIGTERM)
 
 
 def _hear(
