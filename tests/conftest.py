@@ -21,6 +21,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported
 # A machine for each worker, as it were: their cells would wait for each other, and for real ones (launchers/alone.py).
 os.environ["TMPDIR"] = tempfile.tempdir = tempfile.mkdtemp(prefix="yocobench-tests-")
+Path(tempfile.tempdir).chmod(0o755)  # some tests are another user for a while
 atexit.register(shutil.rmtree, tempfile.tempdir, ignore_errors=True)
 MADE_ONCE = ("cache/trace-*.json", "calibration/*.json")
 """Under mlruns/: named by code, configuration and host, so the same in every project."""
