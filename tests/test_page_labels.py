@@ -27,6 +27,8 @@ def test_a_value_stands_where_a_logarithmic_scale_puts_it():
     assert (at(1), at(10), at(100)) == pytest.approx((24, 124, 224))
     assert (up(1), up(10), up(100)) == pytest.approx((124, 74, 24))
     assert labels.Axis([5, 5], 0, 100)(5) == 50
+    assert labels.Axis([0, 1, 100], 24, 224)(0) == 24
+    assert labels.Axis([0, 0], 24, 224)(0) == 24
 
 
 def test_alone_a_name_stands_to_the_upper_right_and_at_the_right_edge_to_the_left():

@@ -64,15 +64,21 @@ class Box(NamedTuple):
 
 
 class Axis:
-    """Pixels along a logarithmic axis that shows all of these values; the lowest at `start`, the highest at `end`."""
+    """Pixels along a logarithmic axis that shows all of these values; the lowest at `start`, the highest at `end`.
+
+    A bill of nothing has no place there: it stands at `start`.
+    """
 
     def __init__(self, values: Sequence[float], start: float, end: float) -> None:
-        self.low, self.high = math.log(min(values)), math.log(max(values))
+        logs = [math.log(value) for value in values if value > 0] or [0.0]
+        self.low, self.high = min(logs), max(logs)
         self.start, self.end = start, end
 
     def __call__(self, value: float) -> float:
         """The value's place in pixels."""
         span = self.high - self.low
+        if value <= 0:
+            return self.start
         part = (math.log(value) - self.low) / span if span else 0.5
         return self.start + part * (self.end - self.start)
 

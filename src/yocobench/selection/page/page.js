@@ -109,8 +109,9 @@ function limits(data, shown, given) {
 // labels.py's `place`.
 function place(shown, drawn, numbers, width, height) {
   const axis = (values, start, end) => {
-    const [low, high] = [Math.log(Math.min(...values)), Math.log(Math.max(...values))];
-    return (value) => start + (high > low ? (Math.log(value) - low) / (high - low) : 0.5) * (end - start);
+    const logs = values.filter((value) => value > 0).map(Math.log); // a bill of nothing stands at the start
+    const [low, high] = [Math.min(...logs), Math.max(...logs)];
+    return (value) => (value > 0 ? start + (high > low ? (Math.log(value) - low) / (high - low) : 0.5) * (end - start) : start);
   };
   const ends = (key, asked) => [...asked.map((one) => one[key]), ...shown.flatMap((one) => [one[`${key}_low`], one[`${key}_high`]])];
   const at = axis(ends("hours", drawn.deadline), numbers.padding, width - numbers.padding);
