@@ -24,6 +24,23 @@ def test_the_winner_may_grow_dearer_until_it_costs_as_much_as_the_second():
     assert one.sentence == "slow wins unless its price rises 25 %, to 0.125 USD/h: then fast wins"
 
 
+# slow: 3,600,000 images at 1,000/s are 1 h; a1: 2,400 s of start and 1,200 s. At 0.05 USD/h both cost 0.05 USD, and the
+# name decides: a1. In floats a1's hour is a rounding longer. Any dearer price, or any shorter job, and slow wins.
+def test_of_two_that_tie_the_slightest_change_makes_the_other_win():
+    start = OneOff(total_s=2400, low_s=2400, high_s=2400)
+    late = [candidate("slow", 1000, "0.05"), candidate("a1", 3000, "0.05", one_off=start), candidate("b2", 50, "0.05")]
+    decision = decide_workload(late, terms(job_samples=3.6e6))
+    assert decision.chosen == "a1"
+    assert flips(decision) == {
+        ("price", "above"): (0.05, "slow"),
+        ("job", "below"): (3.6e6, "slow"),
+        ("deadline", "below"): (1.0, None),
+        ("budget", "below"): (0.05, None),
+    }
+    one = next(one for one in decision.sensitivity if one.kind == "price")
+    assert (one.change_percent, one.at) == (0, 0.05)
+
+
 def test_a_change_that_rests_on_an_estimate_carries_a_tilde_and_so_does_what_a_loser_needs():
     # 10 h and 1.00 USD against ~1 h and ~1.25 USD: level at 0.125 USD/h, at a price 20 % lower, or 25 % faster.
     guess = candidate("guess", 1000, "1.25", source="estimated")

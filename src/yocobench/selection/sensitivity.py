@@ -72,8 +72,8 @@ class Setting:
         return hours <= self.deadline_h * room and bill <= self.budget_usd * room
 
     def key(self, line: Line) -> tuple[float, float, str]:
-        """What is compared."""
-        return self.value(line), line.hourly_usd, line.name
+        """What is compared: to twelve digits, so that what ties in exact arithmetic (ranking.py) ties here."""
+        return float(f"{self.value(line):.12g}"), float(f"{line.hourly_usd:.12g}"), line.name
 
     def value(self, line: Line) -> float:
         """The objective."""
@@ -130,11 +130,14 @@ def _first(
     places: Iterable[float], start: float, chosen: str, winner_at: Callable[[float], str | None], upwards: bool
 ) -> Flip | None:
     """The nearest of `places` on one side of `start`, just beyond which the winner is no longer `chosen`."""
-    side = [place for place in places if 0 < place < inf and (place >= start if upwards else place <= start)]
+    room = 1 + BEYOND / 100  # a place at `start` itself may come out a rounding off on its other side
+    side = [
+        place for place in places if 0 < place < inf and (place * room >= start if upwards else place <= start * room)
+    ]
     for place in sorted(side, reverse=not upwards):
         beyond = winner_at(place * (1 + BEYOND if upwards else 1 - BEYOND))
         if beyond != chosen:
-            return Flip(place, beyond)
+            return Flip(max(place, start) if upwards else min(place, start), beyond)
     return None
 
 
