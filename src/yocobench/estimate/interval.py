@@ -28,9 +28,8 @@ more. chip: run-to-run on EC2, 1 to 10 % (c3o-experiments, 930 configurations), 
 CPU_SIGMA: dict[Distance, float] = {"chip": 0.08, "family": 0.15, "kind": 0.25, "other": 0.4}
 """The same on CPUs, stated. Nine published runs (benchmarks/data/cpus.csv) differ from their estimates by 0.22 (root
 mean square), and three CPUs with one model by 0.17 a pair; but how cores share a product, and AMX_SHARE, were settled
-on these very runs. Loading images has these spreads too
-(loading.py), by the host's CPU: it scales with CoreMark, by which two boxes of one CPU lie 5 % apart (g6.xlarge,
-g6e.xlarge in conf/instance/)."""
+on these very runs. Loading images has these spreads too (loading.py), by the host's CPU: it scales with CoreMark, by
+which two boxes of one CPU lie 5 % apart (g6.xlarge, g6e.xlarge in conf/instance/)."""
 OTHER_WORKLOAD_SIGMA = 0.15
 """Added when only other workloads were measured there."""
 GAP_SIGMA = 0.12

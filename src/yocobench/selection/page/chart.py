@@ -144,7 +144,7 @@ LEADER: Spec = {
     **{"type": "rule", "color": "var(--muted)", "strokeWidth": 1},
     **{f"{axis}2Offset": {"expr": f"datum.d{axis}"} for axis in "xy"},
 }
-FAR_LABEL = "datum.label && abs(datum.dy) > 20"
+FAR_LABEL = f"datum.label && abs(datum.dy) > {labels.BESIDE_PX}"
 FRONT = {"type": "line", "interpolate": "step-after", "color": "var(--front)", "strokeWidth": 3}
 RING = {"type": "point", "filled": False, "size": 420, "stroke": "var(--chosen)", "strokeWidth": 3, "opacity": 1}
 

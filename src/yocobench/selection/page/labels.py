@@ -25,6 +25,8 @@ PLACES = (
 )  # fmt: skip
 """dx, dy and alignment, the best first: between the lines of an interval, beside, above, below, then farther away,
 where a line leads to them (chart.py)."""
+BESIDE_PX = 20
+"""Up to this |dy| a name needs no line to its point."""
 SHARES = {"left": 0.0, "center": 0.5, "right": 1.0}
 """Of a label's length to the left of where it is put."""
 ON_LABEL, ON_POINT, BY_POINT, ON_LINE, OUTSIDE, LATER = 4.0, 2.0, 1.0, 0.3, 8.0, 0.04
